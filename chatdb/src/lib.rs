@@ -1,0 +1,1 @@
+//! Replicated wide-column database: CQL, tablets, change streams, gRPC, shell.

@@ -1,0 +1,1 @@
+//! Flux: REST, WebSocket sessions, fan-out, permissions, imports.

@@ -1,0 +1,1 @@
+//! Embedded, synchronous wide-column LSM engine and shared log.

@@ -1,0 +1,1 @@
+//! Replication: openraft groups over one shared log.
