@@ -1,0 +1,62 @@
+# Flux and chatdb. Two commands matter: `make run` and `make test`.
+# Both do their own set-up on a machine with Rust, Node and a C compiler.
+
+SHELL      := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+DATA       ?= ./data
+LISTEN     ?= 127.0.0.1:8080
+NPM_CI     := npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+WEB        := gateway/web
+DIST       := $(WEB)/dist/index.html
+BOTS       := gateway/tests/bots
+
+.PHONY: run release test check rust-test web-test bot-test setup fuzz bench-peers kill9 clean help
+
+help: ## list the targets
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort
+
+run: release ## build everything and start Flux on LISTEN with its data in DATA
+	./target/release/flux serve --data $(DATA) --listen $(LISTEN)
+
+release: $(DIST) ## build the flux and chatdb binaries with the page inside
+	cargo build --release --locked --bin flux --bin chatdb
+
+$(WEB)/node_modules/.installed: $(WEB)/package.json $(WEB)/package-lock.json
+	cd $(WEB) && $(NPM_CI)
+	touch $@
+
+$(DIST): $(WEB)/node_modules/.installed $(shell find $(WEB)/src $(WEB)/index.html $(WEB)/public -type f 2>/dev/null) $(WEB)/vite.config.ts
+	cd $(WEB) && npm run --silent build
+
+setup: $(DIST) ## install what the tests need: Chromium (as root, through apt), npm and pip packages
+	@if ! command -v chromium >/dev/null; then \
+	  if [ "$$(id -u)" = 0 ]; then apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium fonts-noto-color-emoji >/dev/null; \
+	  else echo "the browser tests need Chromium: install the package 'chromium' and run again" >&2; exit 1; fi; fi
+
+check: ## formatting and lints
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+
+rust-test: $(DIST) ## every Rust test, one profile
+	cargo test --workspace --locked
+
+web-test: setup ## unit tests of the page, then two people chatting in a real browser
+	cd $(WEB) && npm run --silent test
+	cargo build --workspace --bins --locked
+	cd $(WEB) && FLUX_BIN=$(CURDIR)/target/debug/flux npm run --silent e2e
+
+bot-test: $(DIST) ## unmodified discord.py and discord.js bots against a real server
+	cargo build --workspace --bins --locked
+	FLUX_BIN=$(CURDIR)/target/debug/flux $(BOTS)/run.sh
+
+test: setup check rust-test web-test bot-test ## everything, from a fresh clone
+
+fuzz: ## a million runs of every fuzz target (nightly Rust and cargo-fuzz)
+	./docs/operations/fuzz.sh 1000000
+
+bench-peers: ## the storage engine beside RocksDB and fjall, in one run
+	cargo run --release --locked -p bench --features peers -- storage all --peer rocksdb --peer fjall
+
+clean: ## remove what was built, never the data
+	cargo clean
+	rm -rf $(WEB)/dist $(WEB)/node_modules
