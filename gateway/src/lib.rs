@@ -1,1 +1,3 @@
 //! Flux: REST, WebSocket sessions, fan-out, permissions, imports.
+
+pub mod events;

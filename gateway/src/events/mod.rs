@@ -1,0 +1,9 @@
+//! Events: from what the database changed to what a socket receives.
+//!
+//! Reading order: [`EventKind`] (names and intents), [`Note`] (what a writer says about its write).
+
+mod kind;
+mod note;
+
+pub use kind::{EventKind, Intents};
+pub use note::{NOTE_BYTES_MAX, Note};
