@@ -1,1 +1,23 @@
-//! Embedded, synchronous wide-column LSM engine and shared log.
+//! Embedded, synchronous wide-column LSM engine and the shared log that it recovers from.
+//!
+//! The crate starts no thread, reads no clock and draws no random number: syncing the log,
+//! flushing and compacting are steps that the owner runs. Every byte that it reads from disk
+//! is verified before it is believed.
+//!
+//! # Reading order
+//!
+//! * [`error`] - what can go wrong and what the caller should do about it
+//! * [`limits`] - every hard limit, with its unit
+//! * [`vfs`] - the only way to the disk: real files, memory, and faults on demand
+//! * [`encoding`] - varints, checksums, bounded reading of untrusted bytes
+//! * [`ordered`] - keys as bytes that sort like the values
+//! * [`log`] - the shared log of all Raft groups; the only write-ahead log there is
+
+pub mod encoding;
+pub mod error;
+pub mod limits;
+pub mod log;
+pub mod ordered;
+pub mod vfs;
+
+pub use error::{Error, ErrorKind, Result};
