@@ -1,11 +1,22 @@
 //! Replicated wide-column database: CQL, tablets, change streams, gRPC, shell.
 
+mod db;
 mod error;
 mod result;
+mod rpc;
+mod stream;
 mod types;
 mod value;
 
+pub use db::Db;
+pub use db::options::EmbeddedOptions;
+pub use db::statement::{Consistency, Statement};
+pub use db::status::{ColumnKind, ColumnSchema, Schema, Status, TableSchema, TabletStatus};
 pub use error::{Error, ErrorKind, Result};
 pub use result::{ColumnSpec, Position, QueryStats, ResultSet, Row};
+pub use rpc::server::Server;
+pub use stream::cursor::Cursor;
+pub use stream::event::{ChangeEvent, ChangeKind, StreamItem};
+pub use stream::subscription::{Interest, SubscribeOptions, Subscription};
 pub use types::{DataType, ScalarType};
 pub use value::Value;

@@ -1,0 +1,109 @@
+//! [`Db`]: one handle with two forms, the database in this process or one behind gRPC.
+
+pub(crate) mod options;
+pub(crate) mod statement;
+pub(crate) mod status;
+
+use crate::db::options::EmbeddedOptions;
+use crate::db::statement::Statement;
+use crate::db::status::{Schema, Status};
+use crate::error::{Error, ErrorKind, Result};
+use crate::result::ResultSet;
+use crate::rpc::client::RemoteDb;
+use crate::stream::subscription::{SubscribeOptions, Subscription};
+use bytes::Bytes;
+use std::net::SocketAddr;
+
+/// A database, embedded or remote. Cheap to clone; all clones are the same database.
+#[derive(Clone, Debug)]
+pub struct Db {
+    form: Form,
+}
+
+#[derive(Clone, Debug)]
+enum Form {
+    Remote(RemoteDb),
+}
+
+impl Db {
+    /// Opens the database of a directory in this process. `Conflict` when another process has it.
+    pub async fn open(options: EmbeddedOptions) -> Result<Self> {
+        tokio::task::yield_now().await;
+        Err(Error::new(
+            ErrorKind::Unavailable,
+            format!(
+                "cannot open {}: the engine has not landed yet",
+                options.data.display()
+            ),
+        ))
+    }
+
+    /// Connects to a node, such as `http://127.0.0.1:7400`. `Unavailable` when nobody answers.
+    pub async fn connect(endpoint: &str) -> Result<Self> {
+        let remote = RemoteDb::connect(endpoint).await?;
+        Ok(Self {
+            form: Form::Remote(remote),
+        })
+    }
+
+    /// Runs one statement. A write is durable when this returns; `Unknown` means that it may be.
+    pub async fn execute(&self, statement: impl Into<Statement>) -> Result<ResultSet> {
+        self.execute_batch(vec![statement.into()]).await
+    }
+
+    /// Runs writes as one: all or nothing, in order, visible together. They must belong to one
+    /// tablet (the same placement key does), otherwise `Invalid`.
+    pub async fn execute_batch(&self, statements: Vec<Statement>) -> Result<ResultSet> {
+        match &self.form {
+            Form::Remote(remote) => remote.execute(statements).await,
+        }
+    }
+
+    /// Whether the statement's text parses and names things that exist.
+    pub(crate) async fn check(&self, text: &str, keyspace: &str) -> Result<()> {
+        match &self.form {
+            Form::Remote(remote) => remote.check(text, keyspace).await,
+        }
+    }
+
+    /// Delivers bytes (<= 64 KiB) to the present subscribers of a topic. Nothing is stored.
+    pub async fn publish(&self, topic: &str, payload: Bytes) -> Result<()> {
+        match &self.form {
+            Form::Remote(remote) => remote.publish(topic, payload).await,
+        }
+    }
+
+    /// Begins a subscription; see [`Subscription`].
+    pub async fn subscribe(&self, options: SubscribeOptions) -> Result<Subscription> {
+        match &self.form {
+            Form::Remote(remote) => remote.subscribe(options).await,
+        }
+    }
+
+    /// What the node is, holds and does.
+    pub async fn status(&self) -> Result<Status> {
+        match &self.form {
+            Form::Remote(remote) => remote.status().await,
+        }
+    }
+
+    /// Keyspaces, tables and columns as they are now.
+    pub async fn schema(&self) -> Result<Schema> {
+        match &self.form {
+            Form::Remote(remote) => remote.schema().await,
+        }
+    }
+
+    /// Stops the embedded database, or lets go of the remote one. Nothing acknowledged is lost.
+    pub async fn close(&self) -> Result<()> {
+        tokio::task::yield_now().await;
+        match &self.form {
+            Form::Remote(_) => Ok(()),
+        }
+    }
+
+    /// Serves gRPC on `listen` (port 0 chooses one) until the returned server is stopped.
+    pub async fn serve(&self, listen: SocketAddr) -> Result<crate::rpc::server::Server> {
+        crate::rpc::server::Server::start(self.clone(), listen).await
+    }
+}

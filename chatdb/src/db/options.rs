@@ -1,0 +1,49 @@
+//! Settings of an embedded database, with their defaults in one place.
+
+use std::path::PathBuf;
+
+/// Bytes in one mebibyte.
+const MIB: u64 = 1024 * 1024;
+
+/// How to open a database in this process.
+///
+/// ```no_run
+/// # async fn open() -> chatdb::Result<()> {
+/// let db = chatdb::Db::open(chatdb::EmbeddedOptions::new("./data")).await?;
+/// # db.close().await }
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EmbeddedOptions {
+    /// The data directory; it is created when absent and belongs to one process at a time.
+    pub data: PathBuf,
+    /// Tablets of a new database, 1 to 256. A directory that exists keeps the count it was made with.
+    pub tablets: u32,
+    /// A tablet's memtables are flushed beyond this many bytes.
+    pub tablet_memtable_bytes: u64,
+    /// The largest memtable is flushed when all of them together exceed this many bytes.
+    pub total_memtable_bytes: u64,
+    /// Bytes of recent log that stay readable for subscribers which resume from a cursor.
+    pub stream_retention_bytes: u64,
+    /// The tablet that pins the oldest log segment is flushed when the log exceeds this many bytes.
+    pub log_bytes_max: u64,
+    /// Changes that wait for one subscriber before it reads on from the log instead.
+    pub subscriber_queue_items: usize,
+    /// Reads that run at once; as many again times eight may wait.
+    pub concurrent_reads: usize,
+}
+
+impl EmbeddedOptions {
+    /// The defaults for the database in `data`.
+    pub fn new(data: impl Into<PathBuf>) -> Self {
+        Self {
+            data: data.into(),
+            tablets: 4,
+            tablet_memtable_bytes: 16 * MIB,
+            total_memtable_bytes: 48 * MIB,
+            stream_retention_bytes: 64 * MIB,
+            log_bytes_max: 256 * MIB,
+            subscriber_queue_items: 4096,
+            concurrent_reads: 64,
+        }
+    }
+}

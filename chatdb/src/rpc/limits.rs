@@ -1,0 +1,18 @@
+//! Sizes that the door refuses to exceed, in one place.
+
+use std::time::Duration;
+
+/// The largest request message, in bytes.
+pub(crate) const REQUEST_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// The largest response message, in bytes.
+pub(crate) const RESPONSE_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// The most statements of one batch.
+pub(crate) const BATCH_STATEMENTS_MAX: usize = 1024;
+/// How deep values nest: a collection of scalars.
+pub(crate) const VALUE_DEPTH_MAX: u32 = 2;
+/// The most statements that stay prepared; the least used leave first.
+pub(crate) const PREPARED_STATEMENTS_MAX: usize = 4096;
+/// How long one call may take before the client calls its outcome unknown.
+pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a client waits for a connection.
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);

@@ -1,0 +1,29 @@
+//! The gRPC door: server, client, and the conversions and error codes that both share.
+
+pub(crate) mod client;
+mod convert;
+mod convert_stream;
+mod error;
+pub(crate) mod limits;
+pub(crate) mod server;
+pub(crate) mod subscribe;
+
+/// Messages and services generated from `proto/chatdb/v1/database.proto`.
+#[expect(
+    unreachable_pub,
+    unused_qualifications,
+    clippy::all,
+    clippy::pedantic,
+    clippy::allow_attributes,
+    clippy::allow_attributes_without_reason,
+    clippy::empty_structs_with_brackets,
+    clippy::clone_on_ref_ptr,
+    reason = "generated code"
+)]
+pub(crate) mod proto {
+    tonic::include_proto!("chatdb.v1");
+
+    /// The contract as a descriptor set, for reflection.
+    pub(crate) const DESCRIPTORS: &[u8] =
+        include_bytes!(concat!(env!("OUT_DIR"), "/chatdb_v1.bin"));
+}

@@ -1,0 +1,325 @@
+//! The gRPC server over a database.
+
+use crate::db::Db;
+use crate::error::{Error, ErrorKind, Result};
+use crate::rpc::convert::{result_to, statement_from};
+use crate::rpc::convert_stream::{item_to, status_to};
+use crate::rpc::error::to_status;
+use crate::rpc::limits::{
+    BATCH_STATEMENTS_MAX, PREPARED_STATEMENTS_MAX, REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX,
+};
+use crate::rpc::proto;
+use crate::rpc::proto::database_server::{Database, DatabaseServer};
+use crate::stream::cursor::Cursor;
+use crate::stream::subscription::{Interest, SubscribeOptions, Subscription};
+use bytes::Bytes;
+use futures::Stream;
+use futures::stream::BoxStream;
+use quick_cache::sync::Cache;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_stream::wrappers::TcpListenerStream;
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status, Streaming};
+use xxhash_rust::xxh3::xxh3_128;
+
+/// A running gRPC server. Dropping it stops it without waiting.
+#[derive(Debug)]
+pub struct Server {
+    address: SocketAddr,
+    stop: CancellationToken,
+    task: JoinHandle<std::result::Result<(), tonic::transport::Error>>,
+}
+
+impl Server {
+    pub(crate) async fn start(db: Db, listen: SocketAddr) -> Result<Self> {
+        let cannot = |cause: std::io::Error| {
+            Error::new(ErrorKind::Io, format!("cannot listen on {listen}: {cause}"))
+        };
+        let listener = TcpListener::bind(listen).await.map_err(cannot)?;
+        let address = listener.local_addr().map_err(cannot)?;
+        let stop = CancellationToken::new();
+        let service = Service {
+            db,
+            prepared: Arc::new(Cache::new(PREPARED_STATEMENTS_MAX)),
+            stop: stop.clone(),
+        };
+        let reflection = tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(proto::DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            .build_v1()
+            .map_err(|cause| Error::bug("the descriptor set is damaged").with_source(cause))?;
+        let (reporter, health) = tonic_health::server::health_reporter();
+        reporter.set_serving::<DatabaseServer<Service>>().await;
+        let router = tonic::transport::Server::builder()
+            .tcp_nodelay(true)
+            .http2_keepalive_interval(Some(std::time::Duration::from_secs(20)))
+            .add_service(reflection)
+            .add_service(health)
+            .add_service(
+                DatabaseServer::new(service)
+                    .max_decoding_message_size(REQUEST_BYTES_MAX)
+                    .max_encoding_message_size(RESPONSE_BYTES_MAX),
+            );
+        let stopped = stop.clone().cancelled_owned();
+        let task = tokio::spawn(
+            router.serve_with_incoming_shutdown(TcpListenerStream::new(listener), stopped),
+        );
+        Ok(Self {
+            address,
+            stop,
+            task,
+        })
+    }
+
+    /// Where it listens; the port that was chosen when 0 was asked for.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Ends the subscriptions, lets running calls finish and stops.
+    pub async fn stop(mut self) -> Result<()> {
+        self.stop.cancel();
+        match (&mut self.task).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(cause)) => {
+                Err(Error::new(ErrorKind::Io, "the gRPC server failed").with_source(cause))
+            }
+            Err(cause) => Err(Error::bug("the gRPC server panicked").with_source(cause)),
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+/// What was prepared under an id.
+#[derive(Clone, Debug)]
+struct Prepared {
+    text: Arc<str>,
+    keyspace: Arc<str>,
+}
+
+#[derive(Debug)]
+struct Service {
+    db: Db,
+    prepared: Arc<Cache<u128, Prepared>>,
+    stop: CancellationToken,
+}
+
+impl Service {
+    fn statement(&self, mut wire: proto::Statement) -> Result<crate::Statement> {
+        let text = match wire.source.take() {
+            Some(proto::statement::Source::Text(text)) => text,
+            Some(proto::statement::Source::PreparedId(id)) => {
+                let prepared = self.prepared(&id)?;
+                if wire.keyspace.is_empty() {
+                    prepared.keyspace.as_ref().clone_into(&mut wire.keyspace);
+                }
+                prepared.text.as_ref().to_owned()
+            }
+            None => {
+                return Err(Error::invalid(
+                    "a statement has neither text nor prepared id",
+                ));
+            }
+        };
+        statement_from(wire, text)
+    }
+
+    fn prepared(&self, id: &[u8]) -> Result<Prepared> {
+        let id: [u8; 16] = id
+            .try_into()
+            .map_err(|_| Error::invalid("a prepared id has 16 bytes"))?;
+        self.prepared.get(&u128::from_be_bytes(id)).ok_or_else(|| {
+            Error::not_found("this node does not know the prepared id")
+                .with_help("try", "Prepare the statement again")
+        })
+    }
+
+    async fn run(&self, request: proto::ExecuteRequest) -> Result<proto::ExecuteResponse> {
+        let count = request.statements.len();
+        if count == 0 || count > BATCH_STATEMENTS_MAX {
+            return Err(Error::invalid(format!(
+                "a request has 1 to {BATCH_STATEMENTS_MAX} statements, not {count}"
+            )));
+        }
+        let mut statements = request
+            .statements
+            .into_iter()
+            .map(|wire| self.statement(wire))
+            .collect::<Result<Vec<_>>>()?;
+        let result = match statements.pop() {
+            Some(statement) if statements.is_empty() => self.db.execute(statement).await?,
+            Some(last) => {
+                statements.push(last);
+                self.db.execute_batch(statements).await?
+            }
+            None => return Err(Error::bug("the statements are gone")),
+        };
+        Ok(result_to(&result))
+    }
+}
+
+#[tonic::async_trait]
+impl Database for Service {
+    type SubscribeStream =
+        BoxStream<'static, std::result::Result<proto::SubscribeResponse, Status>>;
+
+    async fn execute(
+        &self,
+        request: Request<proto::ExecuteRequest>,
+    ) -> std::result::Result<Response<proto::ExecuteResponse>, Status> {
+        let response = self.run(request.into_inner()).await;
+        response
+            .map(Response::new)
+            .map_err(|error| to_status(&error))
+    }
+
+    async fn prepare(
+        &self,
+        request: Request<proto::PrepareRequest>,
+    ) -> std::result::Result<Response<proto::PrepareResponse>, Status> {
+        let request = request.into_inner();
+        self.db
+            .check(&request.text, &request.keyspace)
+            .await
+            .map_err(|error| to_status(&error))?;
+        let id = xxh3_128(format!("{}\0{}", request.keyspace, request.text).as_bytes());
+        let prepared = Prepared {
+            text: request.text.into(),
+            keyspace: request.keyspace.into(),
+        };
+        self.prepared.insert(id, prepared);
+        Ok(Response::new(proto::PrepareResponse {
+            prepared_id: Bytes::copy_from_slice(&id.to_be_bytes()),
+        }))
+    }
+
+    async fn subscribe(
+        &self,
+        request: Request<Streaming<proto::SubscribeRequest>>,
+    ) -> std::result::Result<Response<Self::SubscribeStream>, Status> {
+        let mut requests = request.into_inner();
+        let first = requests.message().await?;
+        let options = start_options(first).map_err(|error| to_status(&error))?;
+        let subscription = self
+            .db
+            .subscribe(options)
+            .await
+            .map_err(|error| to_status(&error))?;
+        let ended = self.stop.child_token();
+        tokio::spawn(follow_interest(
+            requests,
+            subscription.interest(),
+            ended.clone(),
+        ));
+        Ok(Response::new(Box::pin(responses(subscription, ended))))
+    }
+
+    async fn publish(
+        &self,
+        request: Request<proto::PublishRequest>,
+    ) -> std::result::Result<Response<proto::PublishResponse>, Status> {
+        let request = request.into_inner();
+        self.db
+            .publish(&request.topic, request.payload)
+            .await
+            .map_err(|error| to_status(&error))?;
+        Ok(Response::new(proto::PublishResponse {}))
+    }
+
+    async fn status(
+        &self,
+        request: Request<proto::StatusRequest>,
+    ) -> std::result::Result<Response<proto::StatusResponse>, Status> {
+        let include_schema = request.into_inner().include_schema;
+        let describe = async {
+            let status = self.db.status().await?;
+            let schema = if include_schema {
+                Some(self.db.schema().await?)
+            } else {
+                None
+            };
+            Ok(status_to(status, schema))
+        };
+        describe
+            .await
+            .map(Response::new)
+            .map_err(|error: Error| to_status(&error))
+    }
+}
+
+fn start_options(first: Option<proto::SubscribeRequest>) -> Result<SubscribeOptions> {
+    let Some(proto::subscribe_request::Request::Start(start)) =
+        first.and_then(|request| request.request)
+    else {
+        return Err(Error::invalid(
+            "the first request of a subscription is its start",
+        ));
+    };
+    let cursor = if start.cursor.is_empty() {
+        None
+    } else {
+        Some(Cursor::decode(&start.cursor)?)
+    };
+    Ok(SubscribeOptions::new(start.topics).cursor(cursor))
+}
+
+/// Items until the subscriber goes away, the database closes or an error ends the subscription.
+fn responses(
+    subscription: Subscription,
+    ended: CancellationToken,
+) -> impl Stream<Item = std::result::Result<proto::SubscribeResponse, Status>> + Send + 'static {
+    let guard = ended.clone().drop_guard();
+    futures::stream::unfold(
+        (subscription, ended, guard, false),
+        |(mut subscription, ended, guard, failed)| async move {
+            if failed {
+                return None;
+            }
+            let item = tokio::select! {
+                () = ended.cancelled() => return None,
+                item = subscription.next() => item?,
+            };
+            let failed = item.is_err();
+            let item = item.map(item_to).map_err(|error| to_status(&error));
+            Some((item, (subscription, ended, guard, failed)))
+        },
+    )
+}
+
+/// Applies the later requests of a subscription; a wrong one ends it.
+async fn follow_interest(
+    mut requests: Streaming<proto::SubscribeRequest>,
+    interest: Interest,
+    ended: CancellationToken,
+) {
+    use proto::subscribe_request::Request;
+    loop {
+        let message = tokio::select! {
+            () = ended.cancelled() => return,
+            message = requests.message() => message,
+        };
+        match message.map(|request| request.and_then(|request| request.request)) {
+            Ok(Some(Request::Add(add))) => {
+                for topic in add.topics {
+                    interest.add(topic);
+                }
+            }
+            Ok(Some(Request::Remove(remove))) => {
+                for topic in &remove.topics {
+                    interest.remove(topic);
+                }
+            }
+            // The client ended its half: items go on until it drops the other half.
+            Ok(None) => return,
+            Ok(Some(Request::Start(_))) | Err(_) => return ended.cancel(),
+        }
+    }
+}
