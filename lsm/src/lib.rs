@@ -11,13 +11,24 @@
 //! * [`vfs`] - the only way to the disk: real files, memory, and faults on demand
 //! * [`encoding`] - varints, checksums, bounded reading of untrusted bytes
 //! * [`ordered`] - keys as bytes that sort like the values
+//! * `row` - partitions, rows, cells, what deletes them, and the one rule that merges versions
+//! * `engine` - memtables and SSTables of one tablet; reads, flush, compaction, recovery
 //! * [`log`] - the shared log of all Raft groups; the only write-ahead log there is
 
 pub mod encoding;
+mod engine;
 pub mod error;
 pub mod limits;
 pub mod log;
 pub mod ordered;
+mod row;
 pub mod vfs;
 
+pub use engine::{
+    Flushed, ReadStats, ScanPage, ScanPartition, ScanPosition, ScanRead, SlicePage, SliceRead,
+};
 pub use error::{Error, ErrorKind, Result};
+pub use row::{
+    Cell, CellValue, CellWrite, Change, ColumnId, Liveness, Mutation, Operation, PartitionKey, Row,
+    RowLiveness, TableId, Timestamp, Window,
+};

@@ -30,3 +30,12 @@ const _: () = assert!(SEGMENT_BYTES_MIN.is_multiple_of(PAGE_BYTES as u64));
 const _: () = assert!(SEGMENT_BYTES_MAX / (PAGE_BYTES as u64) <= u32::MAX as u64);
 // Escaping at most doubles a component and adds two bytes, so one of any size always fits a key.
 const _: () = assert!(KEY_COMPONENT_BYTES_MAX * 2 + 2 <= KEY_BYTES_MAX);
+
+/// Largest encoded row, in bytes.
+pub const ROW_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Most cells, and most collection deletions, of one row.
+pub const CELLS_PER_ROW_MAX: usize = 1 << 20;
+
+/// Largest path of a cell (element key of a collection), in bytes.
+pub const PATH_BYTES_MAX: usize = 64 * 1024;

@@ -1,0 +1,320 @@
+//! Bytes of one row: the body of a row entry in an SSTable block and of a row in a memtable.
+//!
+//! The layout is in `docs/formats/sstable.md`, section "Row body". Timestamps are stored as signed
+//! differences from a base (the base of the block; zero in a memtable), expiry times as
+//! differences from the base in milliseconds, so that neighbors cost one to three bytes each.
+//!
+//! Values are slices of the encoded bytes: decoding copies nothing.
+#![deny(clippy::indexing_slicing)]
+
+use bytes::Bytes;
+
+use super::{Cell, CellValue, ColumnId, Fragment, RowLiveness, Timestamp};
+use crate::encoding::{DecodeError, Reader, varint};
+use crate::limits::{CELLS_PER_ROW_MAX, PATH_BYTES_MAX, ROW_BYTES_MAX};
+
+const HAS_LIVENESS: u8 = 1;
+const LIVENESS_EXPIRES: u8 = 2;
+const HAS_DELETION: u8 = 4;
+const HAS_COMPLEX: u8 = 8;
+
+const KIND_MASK: u8 = 3;
+const KIND_LIVE: u8 = 0;
+const KIND_EXPIRING: u8 = 1;
+const KIND_TOMBSTONE: u8 = 2;
+const CELL_HAS_PATH: u8 = 4;
+/// The cell was not written together with the insertion marker.
+const CELL_HAS_TIMESTAMP: u8 = 8;
+
+/// Appends the body of `fragment` to `out`.
+pub(crate) fn encode(fragment: &Fragment, base: Timestamp, out: &mut Vec<u8>) {
+    let mut flags = 0;
+    if let Some(marker) = &fragment.liveness {
+        flags |= HAS_LIVENESS;
+        flags |= if marker.expires_at_ms.is_some() {
+            LIVENESS_EXPIRES
+        } else {
+            0
+        };
+    }
+    flags |= if fragment.deletion == Timestamp::ZERO {
+        0
+    } else {
+        HAS_DELETION
+    };
+    flags |= if fragment.complex.is_empty() {
+        0
+    } else {
+        HAS_COMPLEX
+    };
+    out.push(flags);
+    if let Some(marker) = &fragment.liveness {
+        put_timestamp(out, marker.timestamp, base);
+        if let Some(expires_at_ms) = marker.expires_at_ms {
+            put_expiry(out, expires_at_ms, base);
+        }
+    }
+    if fragment.deletion != Timestamp::ZERO {
+        put_timestamp(out, fragment.deletion, base);
+    }
+    if !fragment.complex.is_empty() {
+        varint::encode(out, fragment.complex.len() as u64);
+        for (column, timestamp) in &fragment.complex {
+            varint::encode(out, u64::from(column.0));
+            put_timestamp(out, *timestamp, base);
+        }
+    }
+    varint::encode(out, fragment.cells.len() as u64);
+    let written_at = fragment.liveness.map(|marker| marker.timestamp);
+    for cell in &fragment.cells {
+        encode_cell(cell, written_at, base, out);
+    }
+}
+
+fn encode_cell(cell: &Cell, written_at: Option<Timestamp>, base: Timestamp, out: &mut Vec<u8>) {
+    let mut flags = match &cell.value {
+        CellValue::Live(_) => KIND_LIVE,
+        CellValue::Expiring { .. } => KIND_EXPIRING,
+        CellValue::Tombstone => KIND_TOMBSTONE,
+    };
+    flags |= if cell.path.is_empty() {
+        0
+    } else {
+        CELL_HAS_PATH
+    };
+    flags |= if written_at == Some(cell.timestamp) {
+        0
+    } else {
+        CELL_HAS_TIMESTAMP
+    };
+    out.push(flags);
+    varint::encode(out, u64::from(cell.column.0));
+    if !cell.path.is_empty() {
+        put_bytes(out, &cell.path);
+    }
+    if flags & CELL_HAS_TIMESTAMP != 0 {
+        put_timestamp(out, cell.timestamp, base);
+    }
+    if let CellValue::Expiring { expires_at_ms, .. } = &cell.value {
+        put_expiry(out, *expires_at_ms, base);
+    }
+    if let Some(value) = cell.value.bytes() {
+        put_bytes(out, value);
+    }
+}
+
+/// Decodes a whole row body.
+pub(crate) fn decode(body: &Bytes, base: Timestamp) -> Result<Fragment, DecodeError> {
+    let mut reader = Reader::new(body);
+    let mut head = Head::decode(&mut reader, base)?;
+    let mut cells = Vec::with_capacity(head.cell_count.min(reader.rest().len() / 2));
+    for _ in 0..head.cell_count {
+        let cell = RawCell::decode(&mut reader, &head, base)?;
+        let follows = cells
+            .last()
+            .is_none_or(|last: &Cell| (last.column, last.path.as_ref()) < (cell.column, cell.path));
+        if !follows {
+            return Err(reader.error("cells in order of column and path"));
+        }
+        cells.push(cell.to_cell(body));
+    }
+    if !reader.is_empty() {
+        return Err(reader.error("the end of the row"));
+    }
+    let complex = std::mem::take(&mut head.complex);
+    Ok(Fragment {
+        deletion: head.deletion,
+        liveness: head.liveness,
+        complex,
+        cells,
+    })
+}
+
+/// Whether a read at `now_ms` sees something of the row below `deletion`. Allocates nothing
+/// unless a collection was deleted.
+pub(crate) fn is_live(
+    body: &[u8],
+    base: Timestamp,
+    deletion: Timestamp,
+    now_ms: u64,
+) -> Result<bool, DecodeError> {
+    let mut reader = Reader::new(body);
+    let head = Head::decode(&mut reader, base)?;
+    let deletion = deletion.max(head.deletion);
+    if head
+        .liveness
+        .is_some_and(|marker| marker.timestamp > deletion && marker.is_live_at(now_ms))
+    {
+        return Ok(true);
+    }
+    for _ in 0..head.cell_count {
+        let cell = RawCell::decode(&mut reader, &head, base)?;
+        let deletion = deletion.max(super::merge::lookup(&head.complex, cell.column));
+        if cell.timestamp > deletion && cell.is_live_at(now_ms) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Everything of a row but its cells.
+struct Head {
+    deletion: Timestamp,
+    liveness: Option<RowLiveness>,
+    complex: Vec<(ColumnId, Timestamp)>,
+    cell_count: usize,
+}
+
+impl Head {
+    fn decode(reader: &mut Reader<'_>, base: Timestamp) -> Result<Self, DecodeError> {
+        let flags = reader.u8("row flags")?;
+        let known = HAS_LIVENESS | LIVENESS_EXPIRES | HAS_DELETION | HAS_COMPLEX;
+        if flags & !known != 0 || flags & (HAS_LIVENESS | LIVENESS_EXPIRES) == LIVENESS_EXPIRES {
+            return Err(reader.error("known row flags"));
+        }
+        let mut liveness = None;
+        if flags & HAS_LIVENESS != 0 {
+            let timestamp = timestamp(reader, base)?;
+            let expires = flags & LIVENESS_EXPIRES != 0;
+            let expires_at_ms = expires.then(|| expiry(reader, base)).transpose()?;
+            liveness = Some(RowLiveness {
+                timestamp,
+                expires_at_ms,
+            });
+        }
+        let mut deletion = Timestamp::ZERO;
+        if flags & HAS_DELETION != 0 {
+            deletion = timestamp(reader, base)?;
+        }
+        let mut complex = Vec::new();
+        if flags & HAS_COMPLEX != 0 {
+            let count = count(reader, "count of collection deletions")?;
+            complex.reserve(count.min(reader.rest().len() / 2));
+            for _ in 0..count {
+                let column = column(reader)?;
+                if complex.last().is_some_and(|(last, _)| *last >= column) {
+                    return Err(reader.error("collection deletions in order of column"));
+                }
+                complex.push((column, timestamp(reader, base)?));
+            }
+        }
+        let cell_count = count(reader, "count of cells")?;
+        Ok(Self {
+            deletion,
+            liveness,
+            complex,
+            cell_count,
+        })
+    }
+}
+
+/// A cell whose bytes are still part of the row body.
+struct RawCell<'a> {
+    column: ColumnId,
+    path: &'a [u8],
+    timestamp: Timestamp,
+    value: Option<&'a [u8]>,
+    expires_at_ms: Option<u64>,
+}
+
+impl<'a> RawCell<'a> {
+    fn decode(reader: &mut Reader<'a>, head: &Head, base: Timestamp) -> Result<Self, DecodeError> {
+        let flags = reader.u8("cell flags")?;
+        let kind = flags & KIND_MASK;
+        if flags & !(KIND_MASK | CELL_HAS_PATH | CELL_HAS_TIMESTAMP) != 0 || kind > KIND_TOMBSTONE {
+            return Err(reader.error("known cell flags"));
+        }
+        let column = column(reader)?;
+        let mut path: &[u8] = &[];
+        if flags & CELL_HAS_PATH != 0 {
+            path = reader.prefixed(PATH_BYTES_MAX, "path of a cell")?;
+        }
+        let written_at = match head.liveness {
+            _ if flags & CELL_HAS_TIMESTAMP != 0 => timestamp(reader, base)?,
+            Some(marker) => marker.timestamp,
+            None => return Err(reader.error("timestamp of a cell")),
+        };
+        let expires_at_ms = (kind == KIND_EXPIRING)
+            .then(|| expiry(reader, base))
+            .transpose()?;
+        let value = (kind != KIND_TOMBSTONE)
+            .then(|| reader.prefixed(ROW_BYTES_MAX, "value of a cell"))
+            .transpose()?;
+        Ok(Self {
+            column,
+            path,
+            timestamp: written_at,
+            value,
+            expires_at_ms,
+        })
+    }
+
+    fn is_live_at(&self, now_ms: u64) -> bool {
+        self.value.is_some() && self.expires_at_ms.is_none_or(|expires| expires > now_ms)
+    }
+
+    fn to_cell(&self, body: &Bytes) -> Cell {
+        let value = match (self.value, self.expires_at_ms) {
+            (None, _) => CellValue::Tombstone,
+            (Some(value), None) => CellValue::Live(body.slice_ref(value)),
+            (Some(value), Some(expires_at_ms)) => CellValue::Expiring {
+                value: body.slice_ref(value),
+                expires_at_ms,
+            },
+        };
+        let path = body.slice_ref(self.path);
+        Cell {
+            column: self.column,
+            path,
+            timestamp: self.timestamp,
+            value,
+        }
+    }
+}
+
+/// Appends a timestamp relative to `base`.
+pub(crate) fn put_timestamp(out: &mut Vec<u8>, timestamp: Timestamp, base: Timestamp) {
+    let difference = timestamp.0.wrapping_sub(base.0).cast_signed();
+    varint::encode(out, varint::zigzag(difference));
+}
+
+/// Reads a timestamp relative to `base`.
+pub(crate) fn timestamp(
+    reader: &mut Reader<'_>,
+    base: Timestamp,
+) -> Result<Timestamp, DecodeError> {
+    let difference = varint::unzigzag(reader.varint("timestamp")?);
+    Ok(Timestamp(base.0.wrapping_add(difference.cast_unsigned())))
+}
+
+fn put_expiry(out: &mut Vec<u8>, expires_at_ms: u64, base: Timestamp) {
+    let difference = expires_at_ms.wrapping_sub(base.0 / 1000).cast_signed();
+    varint::encode(out, varint::zigzag(difference));
+}
+
+fn expiry(reader: &mut Reader<'_>, base: Timestamp) -> Result<u64, DecodeError> {
+    let difference = varint::unzigzag(reader.varint("expiry")?);
+    Ok((base.0 / 1000).wrapping_add(difference.cast_unsigned()))
+}
+
+/// Appends a length and the bytes.
+pub(crate) fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+    varint::encode(out, bytes.len() as u64);
+    out.extend_from_slice(bytes);
+}
+
+fn column(reader: &mut Reader<'_>) -> Result<ColumnId, DecodeError> {
+    let number = reader.varint("column")?;
+    u32::try_from(number)
+        .map(ColumnId)
+        .map_err(|_| reader.error("column below 2^32"))
+}
+
+fn count(reader: &mut Reader<'_>, what: &'static str) -> Result<usize, DecodeError> {
+    let count = usize::try_from(reader.varint(what)?).unwrap_or(usize::MAX);
+    if count > CELLS_PER_ROW_MAX {
+        Err(reader.error(what))
+    } else {
+        Ok(count)
+    }
+}
