@@ -1,1 +1,71 @@
 //! Replication: openraft groups over one shared log.
+//!
+//! A process starts one [`Host`]. The host owns the shared log ([`lsm::log`]) with the thread that
+//! syncs it, the hybrid clock, and every Raft group of the process. A [`Group`] takes opaque
+//! commands, orders them, makes them durable, hands them to the [`StateMachine`] of its owner and
+//! gives each caller the response to its own command.
+//!
+//! # What it guarantees
+//!
+//! * A proposal that returned `Ok` is on disk on a quorum and applied; it survives any crash.
+//! * Commands are applied once per life of the state machine, in log order, the same on every
+//!   replica. After a restart the state machine is fed from the entry after its own durable one.
+//! * A proposal whose fate is not known says [`ErrorKind::Unknown`], never that it failed.
+//!
+//! # What it does not
+//!
+//! * It does not know tables, and it does not deduplicate: a caller that repeats an `Unknown`
+//!   proposal has to carry a request id that its state machine recognizes.
+//! * Groups of more than one member: the seams ([`Transport`], raft snapshot point) are here, the
+//!   network and the data transfer of a raft snapshot are not built yet. A group that is opened
+//!   today has one member.
+//! * Hibernation, leader transfer, group splits: not built yet.
+//!
+//! # Limits
+//!
+//! | What | Limit |
+//! |---|---|
+//! | one command | [`COMMAND_BYTES_MAX`] |
+//! | commands in one entry | [`ENTRY_COMMANDS_MAX`] |
+//! | bytes of commands batched into one entry | [`BATCH_BYTES_MAX`] (one larger command travels alone) |
+//! | commands and bytes that wait in front of a group | [`HostOptions::queue_commands_max`], [`HostOptions::queue_bytes_max`] |
+//!
+//! # Reading order
+//!
+//! `types` (what openraft is told), `payload` and `membership` (bytes), `log_store` and `machine`
+//! (openraft's storage seams over ours), `log_driver` (who calls fdatasync), `batcher`, `group`,
+//! `guard`, `keeper` (raft snapshot point and purge), `host`. No type of openraft is public.
+
+mod batcher;
+mod clock;
+mod error;
+mod group;
+mod guard;
+mod history;
+mod host;
+mod id;
+mod keeper;
+mod log_driver;
+mod log_store;
+mod machine;
+mod membership;
+mod network;
+mod options;
+mod payload;
+mod replica;
+mod state_machine;
+mod transport;
+mod types;
+mod wire;
+
+pub use clock::{Clock, WallClock};
+pub use error::{Error, ErrorKind, Result};
+pub use group::{Group, GroupStatus, LogRead, Proposed};
+pub use guard::{ReadGuard, ReadPolicy};
+pub use host::{Failure, Host};
+pub use id::{GroupId, LeaderId, LogId, ReplicaId};
+pub use membership::{Membership, StoredMembership};
+pub use options::{HostOptions, LogDriver, Timing};
+pub use payload::{BATCH_BYTES_MAX, COMMAND_BYTES_MAX, ENTRY_COMMANDS_MAX, Payload};
+pub use state_machine::{Applied, CommittedBatch, StateMachine};
+pub use transport::{Lane, NoPeers, Peer, Transport};

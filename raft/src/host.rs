@@ -1,0 +1,449 @@
+//! The host: one per process, owner of the shared log's driver and of every group.
+//!
+//! # Life of a group
+//!
+//! Opening a group recovers it completely before it returns: the state machine is fed from its
+//! durable entry to the last committed one, the replica has won an election (at once, a group of
+//! one member asks nobody) and has applied the first entry of its own term, so that every write that
+//! was ever acknowledged is visible.
+//!
+//! # Failure
+//!
+//! A failed sync stops every group of the process, for good: after it, what is on disk is known only
+//! to a new process that reads it. [`Host::failed`] tells the process when to exit.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use lsm::log::Log;
+use openraft::async_runtime::watch::WatchReceiver;
+use openraft::{Config, SnapshotPolicy};
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::batcher::{Batcher, Queue};
+use crate::error::{Error, ErrorKind, Result};
+use crate::group::{Group, GroupParts};
+use crate::guard::ReadPolicy;
+use crate::id::GroupId;
+use crate::keeper::{Keeper, Order};
+use crate::log_driver::Driver;
+use crate::log_store::LogStore;
+use crate::machine::Machine;
+use crate::membership::{Membership, StoredMembership};
+use crate::network::Lanes;
+use crate::options::HostOptions;
+use crate::replica::{DurablePoint, Replica, ReplicaParts};
+use crate::state_machine::StateMachine;
+use crate::types::{Raft, from_raft_membership, to_raft_membership};
+
+/// Why a group, or all of them, stopped for good.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// The group; `None` for the shared log, which stops all groups.
+    pub group: Option<GroupId>,
+    /// What happened.
+    pub error: Error,
+}
+
+/// The replication of one process.
+#[derive(Debug)]
+pub struct Host {
+    log: Log,
+    options: HostOptions,
+    config: Arc<Config>,
+    driver: Driver,
+    failure: watch::Sender<Option<Failure>>,
+    members: Arc<Mutex<BTreeMap<GroupId, Member>>>,
+    warden: JoinHandle<()>,
+}
+
+/// A group and the tasks that serve it. `None` while it is being opened.
+#[derive(Debug)]
+struct Member(Option<Running>);
+
+#[derive(Debug)]
+struct Running {
+    group: Group,
+    batcher: JoinHandle<()>,
+    keeper: JoinHandle<()>,
+}
+
+impl Host {
+    /// Starts syncing `log`. Must be called inside a tokio runtime.
+    pub fn start(log: Log, options: HostOptions) -> Result<Self> {
+        options.validate()?;
+        if tokio::runtime::Handle::try_current().is_err() {
+            let message = "a host must be started inside a tokio runtime";
+            return Err(Error::new(ErrorKind::Invalid, message));
+        }
+        let config = Arc::new(config(&options)?);
+        let failure = watch::Sender::new(None);
+        let driver = Driver::start(log.clone(), options.log_driver, failure.clone())?;
+        let members = Arc::new(Mutex::new(BTreeMap::new()));
+        let warden = tokio::spawn(warden(failure.subscribe(), Arc::clone(&members)));
+        Ok(Self {
+            log,
+            options,
+            config,
+            driver,
+            failure,
+            members,
+            warden,
+        })
+    }
+
+    /// The shared log of all groups.
+    pub fn log(&self) -> &Log {
+        &self.log
+    }
+
+    /// Resolves when something stopped for good and the process should exit; never before.
+    pub fn failed(&self) -> impl Future<Output = Failure> + Send + 'static {
+        let mut failure = self.failure.subscribe();
+        async move {
+            if let Ok(found) = failure.wait_for(Option::is_some).await
+                && let Some(found) = found.clone()
+            {
+                return found;
+            }
+            // The host is gone without a failure.
+            std::future::pending().await
+        }
+    }
+
+    /// Opens a group, recovers it and waits until it leads and has applied everything.
+    ///
+    /// With `bootstrap` an empty group becomes a group whose only member is this replica; a group
+    /// that exists is opened as it is. Without it an empty group is
+    /// [`NotFound`](ErrorKind::NotFound).
+    pub async fn open_group(
+        &self,
+        id: GroupId,
+        machine: impl StateMachine,
+        bootstrap: bool,
+    ) -> Result<Group> {
+        if self.members.lock().contains_key(&id) {
+            let message = format!("raft group {} is open already", id.0);
+            return Err(Error::new(ErrorKind::Invalid, message));
+        }
+        self.members.lock().insert(id, Member(None));
+        let opened = self.open(id, Box::new(machine), bootstrap).await;
+        let mut members = self.members.lock();
+        match opened {
+            Ok(running) => {
+                let group = running.group.clone();
+                members.insert(id, Member(Some(running)));
+                Ok(group)
+            }
+            Err(error) => {
+                members.remove(&id);
+                Err(error)
+            }
+        }
+    }
+
+    async fn open(
+        &self,
+        id: GroupId,
+        machine: Box<dyn StateMachine>,
+        bootstrap: bool,
+    ) -> Result<Running> {
+        let replica = self.recover(id, machine.as_ref(), bootstrap)?;
+        let lanes = Lanes {
+            group: id,
+            transport: Arc::clone(&self.options.transport),
+        };
+        let store = LogStore(Arc::clone(&replica));
+        let machine = Machine::new(Arc::clone(&replica), machine);
+        let config = Arc::clone(&self.config);
+        let raft = Raft::new(replica.id.0, config, lanes, store, machine)
+            .await
+            .map_err(|source| {
+                replica.failure().unwrap_or_else(|| {
+                    let message = format!("raft group {} cannot be recovered", id.0);
+                    Error::new(ErrorKind::Corrupt, message).with_source(source)
+                })
+            })?;
+        let running = self.run(&replica, &raft);
+        let limit = self.options.open_timeout;
+        let lead = lead(&running.group, bootstrap);
+        let led = tokio::time::timeout(limit, lead).await.unwrap_or_else(|_| {
+            let message = format!(
+                "raft group {} did not lead within {} ms",
+                id.0,
+                limit.as_millis()
+            );
+            Err(Error::new(ErrorKind::Unavailable, message))
+        });
+        match led {
+            Ok(()) => Ok(running),
+            Err(error) => {
+                let cause = replica.failure().unwrap_or(error);
+                running.stop(&cause).await;
+                Err(cause)
+            }
+        }
+    }
+
+    /// Checks that log and state machine fit together, before openraft looks at either.
+    fn recover(
+        &self,
+        id: GroupId,
+        machine: &dyn StateMachine,
+        bootstrap: bool,
+    ) -> Result<Arc<Replica>> {
+        let applied = machine.applied();
+        let membership = StoredMembership::decode(applied.membership)?;
+        let state = self.log.state(id);
+        let empty = state.last.is_none() && state.purged.is_none() && state.vote.is_none();
+        if empty && applied.id.is_none() && !bootstrap {
+            let message = format!("raft group {} does not exist here", id.0);
+            return Err(Error::new(ErrorKind::NotFound, message));
+        }
+        let last = state.last.or(state.purged);
+        if let Some(applied) = applied.id
+            && last.is_none_or(|last| last.index < applied.index)
+        {
+            let last = last.map_or_else(|| "nothing".to_owned(), |last| last.index.to_string());
+            return Err(Error::corrupt(format!(
+                "raft group {}: the state machine has applied entry {}, the shared log ends at \
+                 {last}; the log was lost or replaced",
+                id.0, applied.index
+            )));
+        }
+        if let Some(purged) = state.purged
+            && applied
+                .id
+                .is_none_or(|applied| applied.index < purged.index)
+        {
+            let applied = applied
+                .id
+                .map_or_else(|| "nothing".to_owned(), |id| id.index.to_string());
+            return Err(Error::corrupt(format!(
+                "raft group {}: the shared log is purged up to entry {}, the state machine has \
+                 applied {applied}; its directory was lost or replaced",
+                id.0, purged.index
+            )));
+        }
+        Ok(Replica::new(ReplicaParts {
+            group: id,
+            id: self.options.replica,
+            log: self.log.clone(),
+            kick: self.driver.kick(),
+            clock: self.options.clock.clone(),
+            durable: DurablePoint {
+                id: applied.id,
+                membership,
+            },
+            host_failure: self.failure.clone(),
+        }))
+    }
+
+    /// Starts the tasks that serve a group.
+    fn run(&self, replica: &Arc<Replica>, raft: &Raft) -> Running {
+        let options = &self.options;
+        let queue = Arc::new(Queue::new(
+            options.queue_commands_max,
+            options.queue_bytes_max,
+        ));
+        let orders = watch::Sender::new(Order::default());
+        let batcher = Batcher {
+            replica: Arc::clone(replica),
+            raft: raft.clone(),
+            queue: Arc::clone(&queue),
+            in_flight_max: options.entries_in_flight_max,
+            retry_for: options.proposal_timeout,
+        };
+        let mut single = replica.single.subscribe();
+        single.mark_changed();
+        let keeper = Keeper {
+            replica: Arc::clone(replica),
+            raft: raft.clone(),
+            orders: orders.subscribe(),
+            single,
+        };
+        let group = Group::new(GroupParts {
+            replica: Arc::clone(replica),
+            raft: raft.clone(),
+            queue,
+            metrics: raft.metrics(),
+            orders,
+            proposal_timeout: options.proposal_timeout,
+            lease_length: Duration::from_millis(options.timing.election_max_ms),
+        });
+        Running {
+            group,
+            batcher: tokio::spawn(batcher.run()),
+            keeper: tokio::spawn(keeper.run()),
+        }
+    }
+
+    /// Stops every group in order, syncs what is pending and closes the log.
+    ///
+    /// Proposals that are on their way get their outcome; those that wait get
+    /// [`Closed`](ErrorKind::Closed).
+    pub async fn stop(mut self) -> Result<()> {
+        let members = std::mem::take(&mut *self.members.lock());
+        let closed = Error::new(ErrorKind::Closed, "the host is stopping");
+        for member in members.into_values() {
+            if let Some(running) = member.0 {
+                running.stop(&closed).await;
+            }
+        }
+        self.warden.abort();
+        self.driver.join();
+        if let Some(failure) = self.failure.borrow().clone() {
+            return Err(failure.error);
+        }
+        while self
+            .log
+            .flush()
+            .map_err(|source| Error::from_log("last flush", source))?
+        {}
+        self.log.close();
+        Ok(())
+    }
+}
+
+impl Drop for Host {
+    /// Ends everything at once, as a crash would: nothing that is pending gets synced.
+    fn drop(&mut self) {
+        self.warden.abort();
+        let closed = Error::new(ErrorKind::Closed, "the host was dropped");
+        for member in std::mem::take(&mut *self.members.lock()).into_values() {
+            let Some(running) = member.0 else { continue };
+            running.group.queue().close(&closed);
+            running.batcher.abort();
+            running.keeper.abort();
+            let raft = running.group.raft().clone();
+            if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+                // The handle is dropped on purpose: nobody waits for the end of this group.
+                drop(runtime.spawn(async move { raft.shutdown().await }));
+            }
+        }
+    }
+}
+
+impl Running {
+    async fn stop(self, why: &Error) {
+        let group = self.group.id().0;
+        self.group.queue().close(why);
+        let limit = self.group.proposal_timeout();
+        if tokio::time::timeout(limit, self.batcher).await.is_err() {
+            tracing::warn!(
+                group,
+                "proposals were still on their way when the group was stopped"
+            );
+        }
+        self.keeper.abort();
+        if let Err(error) = self.group.raft().shutdown().await {
+            tracing::warn!(group, error = %error, "the raft group did not stop in order");
+        }
+    }
+}
+
+/// Stops every group when the shared log has failed.
+async fn warden(
+    mut failure: watch::Receiver<Option<Failure>>,
+    members: Arc<Mutex<BTreeMap<GroupId, Member>>>,
+) {
+    let log_failed = |failure: &Option<Failure>| {
+        failure
+            .as_ref()
+            .is_some_and(|failure| failure.group.is_none() || failure.error.kind() == ErrorKind::Io)
+    };
+    let Ok(failure) = failure
+        .wait_for(log_failed)
+        .await
+        .map(|failure| failure.clone())
+    else {
+        return;
+    };
+    let Some(failure) = failure else { return };
+    let groups: Vec<Group> = members
+        .lock()
+        .values()
+        .filter_map(|m| m.0.as_ref().map(|r| r.group.clone()))
+        .collect();
+    for group in groups {
+        group.replica().adopt_failure(&failure.error);
+        group.queue().close(&failure.error);
+        if let Err(error) = group.raft().shutdown().await {
+            tracing::debug!(group = group.id().0, error = %error, "raft group ended by the failure");
+        }
+    }
+}
+
+/// Brings a recovered group of one member to lead, and waits until all is applied.
+async fn lead(group: &Group, bootstrap: bool) -> Result<()> {
+    let (raft, replica) = (group.raft(), group.replica());
+    let stopped = |_| replica.stopped();
+    let initialized = raft.is_initialized().await.map_err(stopped)?;
+    if !initialized && bootstrap {
+        let members = to_raft_membership(&Membership::single(replica.id))?;
+        let voters: BTreeSet<u64> = members.voter_ids().collect();
+        raft.initialize(voters).await.map_err(|source| {
+            let message = format!("raft group {} cannot be bootstrapped", replica.group.0);
+            replica
+                .failure()
+                .unwrap_or_else(|| Error::new(ErrorKind::Bug, message).with_source(source))
+        })?;
+    }
+    let members = {
+        let metrics = group.metrics().borrow_watched();
+        from_raft_membership(metrics.membership_config.membership())
+    };
+    if !members.is_single(replica.id) {
+        let message = format!(
+            "raft group {} has the members {members:?}; this build opens groups whose only member \
+             is this host's replica, {}",
+            replica.group.0, replica.id
+        );
+        return Err(Error::new(ErrorKind::Invalid, message));
+    }
+    raft.trigger().elect(false).await.map_err(stopped)?;
+    let mut metrics = group.metrics().clone();
+    metrics
+        .wait_until(|metrics| metrics.state.is_leader() || metrics.running_state.is_err())
+        .await
+        .map_err(|_| replica.stopped())?;
+    // Confirm applies it only after the read; here the guard is the wait itself.
+    group.read_guard(ReadPolicy::ReadIndex).await?.confirm()
+}
+
+/// openraft's settings. See the notes of each.
+fn config(options: &HostOptions) -> Result<Config> {
+    let timing = options.timing;
+    let config = Config {
+        cluster_name: "chatdb".to_owned(),
+        heartbeat_interval: timing.heartbeat_ms,
+        heartbeat_min_interval: Some(timing.heartbeat_ms),
+        election_timeout_min: timing.election_min_ms,
+        election_timeout_max: timing.election_max_ms,
+        enable_pre_vote: Some(true),
+        // A leader that restarts runs for election: its first own entry then commits what its
+        // earlier life left, instead of trusting a committed position that was never synced.
+        enable_leader_restore: Some(false),
+        // The keeper turns the tick on when a group has peers.
+        enable_tick: false,
+        // The snapshot point moves when the owner says so, and the keeper purges by hand.
+        snapshot_policy: SnapshotPolicy::Never,
+        max_in_snapshot_log_to_keep: u64::MAX,
+        purge_batch_size: 1,
+        max_payload_entries: 1024,
+        replication_lag_threshold: 256,
+        api_channel_size: Some(4096),
+        notification_channel_size: Some(4096),
+        ..Config::default()
+    };
+    config.validate().map_err(|source| {
+        Error::new(
+            ErrorKind::Invalid,
+            "the timing of heartbeats and elections cannot work",
+        )
+        .with_source(source)
+    })
+}

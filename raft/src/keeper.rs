@@ -1,0 +1,92 @@
+//! Keeps a group tidy: moves the raft snapshot point and purges the log behind it.
+//!
+//! openraft purges only behind a raft snapshot. Ours is the state machine's durable state, so when
+//! the owner says that it is durable up to an index, the snapshot point is moved there first and
+//! then the log is purged, no further than streams still read ([`Order::keep_from`]).
+//!
+//! It also turns openraft's tick off while the group has one member: without peers there is no
+//! heartbeat to send and no election to time, and an idle group costs nothing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use crate::id::LogId;
+use crate::replica::Replica;
+use crate::types::{Raft, to_raft_id};
+
+/// How long a move of the snapshot point may take before it is asked for again.
+const SNAPSHOT_WAIT: Duration = Duration::from_secs(5);
+
+/// What the owner last said about durability.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Order {
+    /// The last entry whose effects are durable.
+    pub(crate) durable: Option<LogId>,
+    /// Entries from here on are still read by streams.
+    pub(crate) keep_from: u64,
+}
+
+/// What the keeper of one group works with.
+pub(crate) struct Keeper {
+    pub(crate) replica: Arc<Replica>,
+    pub(crate) raft: Raft,
+    pub(crate) orders: watch::Receiver<Order>,
+    pub(crate) single: watch::Receiver<bool>,
+}
+
+impl Keeper {
+    /// Works until the group is stopped.
+    pub(crate) async fn run(mut self) {
+        loop {
+            tokio::select! {
+                changed = self.orders.changed() => {
+                    let order = *self.orders.borrow_and_update();
+                    if changed.is_err() || self.obey(order).await.is_none() {
+                        return;
+                    }
+                }
+                changed = self.single.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    let single = *self.single.borrow_and_update();
+                    self.raft.runtime_config().tick(!single);
+                }
+            }
+        }
+    }
+
+    /// Moves the snapshot point, then purges. `None` when the group has stopped.
+    async fn obey(&self, order: Order) -> Option<()> {
+        let durable = order.durable?;
+        self.move_snapshot(durable).await?;
+        let first_kept = durable.index.min(order.keep_from);
+        let upto = first_kept.checked_sub(1);
+        let purged = self.replica.log.state(self.replica.group).purged;
+        let more = upto.filter(|upto| purged.is_none_or(|purged| purged.index < *upto));
+        if let Some(upto) = more {
+            self.raft.trigger().purge_log(upto).await.ok()?;
+        }
+        Some(())
+    }
+
+    async fn move_snapshot(&self, durable: LogId) -> Option<()> {
+        let target = Some(to_raft_id(durable));
+        let mut progress = self.raft.watch_snapshot_progress();
+        while progress.get() < target {
+            self.raft.trigger().snapshot().await.ok()?;
+            let moved = tokio::time::timeout(SNAPSHOT_WAIT, progress.wait_until_ge(&target)).await;
+            match moved {
+                Ok(Ok(_)) => break,
+                Ok(Err(_)) => return None,
+                Err(_) => {
+                    let (group, index) = (self.replica.group.0, durable.index);
+                    tracing::warn!(group, index, "moving the raft snapshot point takes long");
+                }
+            }
+        }
+        Some(())
+    }
+}

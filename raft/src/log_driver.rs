@@ -1,0 +1,155 @@
+//! Runs the shared log's syncs: parks until something is pending, then one group commit for all.
+//!
+//! The log starts no thread of its own. In production this file gives it one, because `fdatasync`
+//! blocks; in a simulation it is a task, because threads are not deterministic. When a sync fails
+//! there is no second try: what the disk holds is not known until the process reads it again.
+//!
+//! # Cost
+//!
+//! Idle: the thread wakes every [`PARK`] to see whether it shall end. Busy: one `fdatasync` carries
+//! everything that was appended while the one before it ran.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use lsm::log::Log;
+use tokio::sync::{Notify, watch};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::host::Failure;
+use crate::options::LogDriver;
+
+/// Longest sleep of the idle thread, and thereby longest time to end it.
+const PARK: Duration = Duration::from_millis(50);
+
+/// Tells the driver that something was appended. A thread parks in the log and needs no telling.
+#[derive(Clone, Debug)]
+pub(crate) struct Kick(Option<Arc<Notify>>);
+
+impl Kick {
+    pub(crate) fn kick(&self) {
+        if let Some(notify) = &self.0 {
+            notify.notify_one();
+        }
+    }
+}
+
+/// The running driver. Dropping it ends it without syncing what is pending, as a crash would.
+#[derive(Debug)]
+pub(crate) struct Driver {
+    kick: Kick,
+    stop: Arc<AtomicBool>,
+    running: Running,
+}
+
+#[derive(Debug)]
+enum Running {
+    Thread(Option<JoinHandle<()>>),
+    Task(tokio::task::JoinHandle<()>),
+}
+
+impl Driver {
+    /// Starts syncing `log`; the first failure goes to `failure`.
+    pub(crate) fn start(
+        log: Log,
+        how: LogDriver,
+        failure: watch::Sender<Option<Failure>>,
+    ) -> Result<Self> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let notify = Arc::new(Notify::new());
+        let work = Work {
+            log,
+            stop: Arc::clone(&stop),
+            failure,
+        };
+        let (kick, running) = match how {
+            LogDriver::Thread => {
+                let thread = std::thread::Builder::new()
+                    .name("shared-log".to_owned())
+                    .spawn(move || work.run())
+                    .map_err(|source| {
+                        Error::new(ErrorKind::Io, "starting the thread of the shared log")
+                            .with_source(source)
+                    })?;
+                (Kick(None), Running::Thread(Some(thread)))
+            }
+            LogDriver::Task => {
+                let kick = Kick(Some(Arc::clone(&notify)));
+                (kick, Running::Task(tokio::spawn(work.run_as_task(notify))))
+            }
+        };
+        Ok(Self {
+            kick,
+            stop,
+            running,
+        })
+    }
+
+    /// A handle by which appenders wake the driver.
+    pub(crate) fn kick(&self) -> Kick {
+        self.kick.clone()
+    }
+
+    /// Ends the driver and waits for it. What is pending is left to the caller to flush.
+    pub(crate) fn join(&mut self) {
+        self.stop.store(true, Ordering::Release);
+        match &mut self.running {
+            Running::Thread(thread) => {
+                if thread.take().is_some_and(|thread| thread.join().is_err()) {
+                    tracing::error!("the thread of the shared log panicked");
+                }
+            }
+            Running::Task(task) => task.abort(),
+        }
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.join();
+    }
+}
+
+struct Work {
+    log: Log,
+    stop: Arc<AtomicBool>,
+    failure: watch::Sender<Option<Failure>>,
+}
+
+impl Work {
+    fn run(self) {
+        while !self.stop.load(Ordering::Acquire) {
+            if self.log.wait(PARK) && !self.flush() {
+                return;
+            }
+        }
+    }
+
+    async fn run_as_task(self, notify: Arc<Notify>) {
+        while !self.stop.load(Ordering::Acquire) {
+            notify.notified().await;
+            if !self.flush() {
+                return;
+            }
+        }
+    }
+
+    /// One group commit. Returns whether the log is still usable.
+    fn flush(&self) -> bool {
+        let Err(source) = self.log.flush() else {
+            return true;
+        };
+        let error = Error::from_log("flush", source);
+        tracing::error!(error = ?error, "shared log failed; all raft groups of this process stop");
+        self.failure.send_if_modified(|failure| {
+            let first = failure.is_none();
+            if first {
+                *failure = Some(Failure { group: None, error });
+            }
+            first
+        });
+        false
+    }
+}

@@ -1,0 +1,107 @@
+//! Settings of a host. All are data; what has behavior is passed beside them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::Clock;
+use crate::error::{Error, ErrorKind, Result};
+use crate::id::ReplicaId;
+use crate::transport::{NoPeers, Transport};
+
+/// Settings of a [`Host`](crate::Host).
+#[derive(Clone, Debug)]
+pub struct HostOptions {
+    /// The name under which this host's replicas are members of their groups. Default: 1.
+    ///
+    /// It is written into votes, entries and memberships. Opening a group with another id than the
+    /// one it was made with is refused.
+    pub replica: ReplicaId,
+    /// How long a caller waits for the outcome of a proposal before it gets
+    /// [`ErrorKind::Unknown`]. Default: 10 s. Range: 1 ms and more.
+    pub proposal_timeout: Duration,
+    /// How long opening a group waits for it to lead and to have applied all that was committed.
+    /// Default: 60 s (replaying a long log counts).
+    pub open_timeout: Duration,
+    /// Commands that may wait in front of one group. Default: 16 384. Range: 1 and more.
+    pub queue_commands_max: usize,
+    /// Bytes of commands that may wait in front of one group. Default: 16 MiB. A single command is
+    /// accepted into an empty queue whatever its size.
+    pub queue_bytes_max: usize,
+    /// Entries of one group that may be on their way at the same time. Default: 2. Range: 1 ..= 64.
+    ///
+    /// 1: commands collect during the whole round of an entry. 2: the next entry is already in the
+    /// log's queue when the disk becomes free. More: smaller entries for no gain on one disk.
+    pub entries_in_flight_max: usize,
+    /// Heartbeats and elections of groups with more than one member.
+    pub timing: Timing,
+    /// Who runs the shared log's syncs. Default: a thread.
+    pub log_driver: LogDriver,
+    /// The hybrid clock that stamps proposals. Default: over the system's wall clock.
+    pub clock: Clock,
+    /// The way to other members. Default: [`NoPeers`].
+    pub transport: Arc<dyn Transport>,
+}
+
+/// Heartbeats and elections, in milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timing {
+    /// Interval of heartbeats, and deadline of one append call. Default: 300.
+    pub heartbeat_ms: u64,
+    /// Shortest silence of a leader after which a member runs for election. Default: 1200.
+    pub election_min_ms: u64,
+    /// Longest such silence; also the length of a leader's lease. Default: 2400.
+    pub election_max_ms: u64,
+}
+
+/// Who runs the shared log's syncs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogDriver {
+    /// A thread of its own: `fdatasync` blocks nobody else.
+    Thread,
+    /// A task of the runtime: deterministic, for simulations over a log in memory.
+    Task,
+}
+
+impl Default for HostOptions {
+    fn default() -> Self {
+        Self {
+            replica: ReplicaId(1),
+            proposal_timeout: Duration::from_secs(10),
+            open_timeout: Duration::from_mins(1),
+            queue_commands_max: 16 * 1024,
+            queue_bytes_max: 16 * 1024 * 1024,
+            entries_in_flight_max: 2,
+            timing: Timing::default(),
+            log_driver: LogDriver::Thread,
+            clock: Clock::default(),
+            transport: Arc::new(NoPeers),
+        }
+    }
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self {
+            heartbeat_ms: 300,
+            election_min_ms: 1200,
+            election_max_ms: 2400,
+        }
+    }
+}
+
+impl HostOptions {
+    /// Refuses settings that cannot work, naming the one that is wrong.
+    pub(crate) fn validate(&self) -> Result<()> {
+        let wrong = |what: &str| Err(Error::new(ErrorKind::Invalid, what));
+        if self.proposal_timeout < Duration::from_millis(1) {
+            return wrong("proposal_timeout must be at least 1 ms");
+        }
+        if self.queue_commands_max == 0 {
+            return wrong("queue_commands_max must be at least 1");
+        }
+        if !(1..=64).contains(&self.entries_in_flight_max) {
+            return wrong("entries_in_flight_max must be between 1 and 64");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,155 @@
+//! The state of one replica that its parts share: log access, applied position, durable point, fate.
+//!
+//! # Invariants
+//!
+//! * The applied position moves before the responses of that entry go out, so whoever has seen a
+//!   response also sees its effects.
+//! * A failure is set once and never cleared; it stops the group.
+
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+use lsm::log::Log;
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use crate::clock::Clock;
+use crate::error::{Error, ErrorKind};
+use crate::history::History;
+use crate::host::Failure;
+use crate::id::{GroupId, LogId, ReplicaId};
+use crate::log_driver::Kick;
+use crate::membership::StoredMembership;
+
+/// What openraft calls the snapshot: how far the durable state reaches, and the membership there.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct DurablePoint {
+    pub(crate) id: Option<LogId>,
+    pub(crate) membership: StoredMembership,
+}
+
+/// One replica of one group, as its adapters, batcher and keeper see it.
+pub(crate) struct Replica {
+    pub(crate) group: GroupId,
+    pub(crate) id: ReplicaId,
+    pub(crate) log: Log,
+    pub(crate) kick: Kick,
+    pub(crate) clock: Clock,
+    pub(crate) history: Mutex<History>,
+    pub(crate) durable: Mutex<DurablePoint>,
+    /// Index of the last applied entry; 0 before the first.
+    pub(crate) applied: watch::Sender<u64>,
+    /// Whether this replica alone is the group, as of the last applied membership.
+    pub(crate) single: watch::Sender<bool>,
+    failure: OnceLock<Error>,
+    host_failure: watch::Sender<Option<Failure>>,
+}
+
+/// What a replica is made of.
+pub(crate) struct ReplicaParts {
+    pub(crate) group: GroupId,
+    pub(crate) id: ReplicaId,
+    pub(crate) log: Log,
+    pub(crate) kick: Kick,
+    pub(crate) clock: Clock,
+    pub(crate) durable: DurablePoint,
+    pub(crate) host_failure: watch::Sender<Option<Failure>>,
+}
+
+impl Replica {
+    pub(crate) fn new(parts: ReplicaParts) -> Arc<Self> {
+        let ReplicaParts {
+            group,
+            id,
+            log,
+            kick,
+            clock,
+            durable,
+            host_failure,
+        } = parts;
+        let history = History::new(durable.id, durable.membership.clone());
+        let applied = watch::Sender::new(durable.id.map_or(0, |last| last.index));
+        let single = watch::Sender::new(durable.membership.membership.is_single(id));
+        Arc::new(Self {
+            group,
+            id,
+            log,
+            kick,
+            clock,
+            history: Mutex::new(history),
+            durable: Mutex::new(durable),
+            applied,
+            single,
+            failure: OnceLock::new(),
+            host_failure,
+        })
+    }
+
+    /// Entry `id` has been applied: moves the position that readers wait for.
+    pub(crate) fn advance(&self, id: LogId) {
+        self.history.lock().advance(id);
+        self.applied.send_replace(id.index);
+    }
+
+    /// The group cannot go on. Kept for later callers and reported to whoever watches the host.
+    pub(crate) fn fail(&self, error: Error) {
+        if self.failure.set(error.clone()).is_err() {
+            return;
+        }
+        let group = self.group.0;
+        tracing::error!(group, kind = ?error.kind(), error = ?error, "raft group stopped");
+        self.host_failure.send_if_modified(|failure| {
+            let first = failure.is_none();
+            if first {
+                *failure = Some(Failure {
+                    group: Some(self.group),
+                    error,
+                });
+            }
+            first
+        });
+    }
+
+    /// Marks the group as stopped by a failure that others have reported already.
+    pub(crate) fn adopt_failure(&self, error: &Error) {
+        // Only the first failure counts; a later one is its consequence.
+        self.failure.get_or_init(|| error.clone());
+    }
+
+    /// Why the group is stopped, if a failure stopped it.
+    pub(crate) fn failure(&self) -> Option<Error> {
+        self.failure.get().cloned()
+    }
+
+    /// The error of a call that never reached the group because it is stopped. Nothing was done.
+    pub(crate) fn stopped(&self) -> Error {
+        self.failure().unwrap_or_else(|| {
+            Error::new(
+                ErrorKind::Closed,
+                format!("raft group {} is stopped", self.group.0),
+            )
+        })
+    }
+
+    /// The error of a proposal that may or may not happen.
+    pub(crate) fn unknown(&self, why: &str) -> Error {
+        let message = format!(
+            "proposal to raft group {}: outcome unknown, {why}",
+            self.group.0
+        );
+        let error = Error::new(ErrorKind::Unknown, message);
+        match self.failure() {
+            Some(cause) => error.with_source(cause),
+            None => error,
+        }
+    }
+}
+
+impl fmt::Debug for Replica {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Replica")
+            .field("group", &self.group)
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
+}
