@@ -1,5 +1,6 @@
 //! Replicated wide-column database: CQL, tablets, change streams, gRPC, shell.
 
+pub mod cql;
 mod db;
 mod error;
 mod result;
