@@ -1,6 +1,5 @@
 //! Replicated wide-column database: CQL, tablets, change streams, gRPC, shell.
 
-pub mod cql;
 mod db;
 mod error;
 mod result;

@@ -1,9 +1,16 @@
 //! Flux: REST, WebSocket sessions, fan-out, permissions, imports.
 
+pub mod app;
+pub mod config;
+pub mod error;
 pub mod events;
 pub mod id;
 pub mod model;
 pub mod permission;
 pub mod ws;
 
+mod auth;
 mod clock;
+mod directory;
+mod store;
+mod token;
