@@ -7,6 +7,7 @@ pub mod events;
 pub mod id;
 pub mod model;
 pub mod permission;
+pub mod session;
 pub mod ws;
 
 mod auth;

@@ -1,1 +1,5 @@
 //! Integration tests.
+
+mod session_harness;
+mod session_life;
+mod session_outbox;
