@@ -1,9 +1,12 @@
 //! Replicated wide-column database: CQL, tablets, change streams, gRPC, shell.
 
+pub mod cql;
 mod db;
+pub mod encoding;
 mod error;
 mod result;
 mod rpc;
+pub mod schema;
 mod stream;
 mod types;
 mod value;
