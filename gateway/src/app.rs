@@ -9,7 +9,9 @@ use crate::auth::Auth;
 use crate::config::Config;
 use crate::directory::Directory;
 use crate::error::Result;
+use crate::fanout;
 use crate::id::Generator;
+use crate::session::Sessions;
 use crate::store::schema;
 
 /// Everything that requests and sessions share.
@@ -18,8 +20,9 @@ pub struct App {
     pub(crate) db: Db,
     pub(crate) config: Config,
     pub(crate) ids: Generator,
-    pub(crate) auth: Auth,
-    pub(crate) directory: Directory,
+    pub(crate) auth: Arc<Auth>,
+    pub(crate) directory: Arc<Directory>,
+    pub(crate) sessions: Arc<Sessions>,
     pub(crate) stop: CancellationToken,
 }
 
@@ -27,12 +30,16 @@ impl App {
     /// Makes the schema where it is missing and assembles the parts. Nothing listens yet.
     pub async fn start(db: Db, config: Config) -> Result<Arc<Self>> {
         schema::create(&db).await?;
-        let auth = Auth::open(db.clone(), &config).await?;
+        let auth = Arc::new(Auth::open(db.clone(), &config).await?);
+        let directory = Arc::new(Directory::new(db.clone()));
+        let stop = CancellationToken::new();
+        let sessions = fanout::start(&db, &directory, &auth, &stop).await?;
         Ok(Arc::new(Self {
             ids: Generator::new(config.worker),
             auth,
-            directory: Directory::new(db.clone()),
-            stop: CancellationToken::new(),
+            directory,
+            sessions,
+            stop,
             config,
             db,
         }))

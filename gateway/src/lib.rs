@@ -13,5 +13,8 @@ pub mod ws;
 mod auth;
 mod clock;
 mod directory;
+mod fanout;
+mod presence;
 mod store;
 mod token;
+mod typing;

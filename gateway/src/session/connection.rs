@@ -25,7 +25,7 @@ use super::rate::CommandRate;
 use super::registry::{HEARTBEAT_INTERVAL, Sessions};
 use super::session::{ResumeError, SessionFacts};
 use super::writer::Writer;
-use super::{CloseCode, Command, Identify, Resume, Session, SessionId};
+use super::{CloseCode, Command, Identify, RequestMembers, Resume, Session, SessionId};
 use crate::events::{Event, EventKind, Intents};
 use crate::ws::frame::{Decoder, FrameError, Incoming};
 
@@ -255,12 +255,26 @@ impl Connection {
                 self.sessions.platform.presence_changed(session);
             }
             Command::RequestMembers(request) => {
-                let session = self.active()?;
-                self.sessions
-                    .platform
-                    .request_members(session, &request)
-                    .await;
+                let session = Arc::clone(self.active()?);
+                self.send_members(&session, &request).await?;
             }
+        }
+        Ok(())
+    }
+
+    /// Answers a request for members chunk by chunk; each is on the wire before the next is made.
+    async fn send_members(
+        &mut self,
+        session: &Arc<Session>,
+        request: &RequestMembers,
+    ) -> Result<(), End> {
+        let platform = Arc::clone(&self.sessions.platform);
+        let plan = platform.plan_members(session, request).await?;
+        for chunk in 0..plan.chunk_count() {
+            platform
+                .push_members(session, request, (&plan, chunk))
+                .await?;
+            self.drain().await?;
         }
         Ok(())
     }

@@ -23,7 +23,7 @@ mod writer;
 pub use close::CloseCode;
 pub use command::{Command, Identify, PresenceCommand, RequestMembers, Resume};
 pub use link::Link;
-pub use platform::{Account, Platform, PlatformError};
+pub use platform::{Account, MEMBERS_PER_CHUNK, MembersPlan, Platform, PlatformError};
 pub use registry::{HEARTBEAT_INTERVAL, Sessions};
 pub use session::{ResumeError, Session, SessionFacts, SessionId};
 pub use upgrade::upgrade;

@@ -189,6 +189,11 @@ impl Outbox {
         }
     }
 
+    /// Gives everything up: something that should be here is missing.
+    pub fn invalidate(&mut self) {
+        self.give_up();
+    }
+
     fn give_up(&mut self) {
         self.first += self.events.len() as u64;
         *self = Self {

@@ -23,6 +23,25 @@ pub struct Account {
 #[error("the platform could not answer")]
 pub struct PlatformError;
 
+/// Members per chunk of an answer to op 8.
+pub const MEMBERS_PER_CHUNK: usize = 1000;
+
+/// Which members answer a request (op 8).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MembersPlan {
+    /// The members, in the order in which they are sent.
+    pub members: Vec<Id>,
+    /// Accounts that were asked for by id and are no members.
+    pub not_found: Vec<Id>,
+}
+
+impl MembersPlan {
+    /// Number of chunks: at least one, because every request is answered.
+    pub fn chunk_count(&self) -> usize {
+        self.members.len().div_ceil(MEMBERS_PER_CHUNK).max(1)
+    }
+}
+
 /// Everything that a connection needs and does not do itself.
 pub trait Platform: Send + Sync + 'static {
     /// Whose token it is; `None` if nobody's.
@@ -45,12 +64,20 @@ pub trait Platform: Send + Sync + 'static {
         guild: Id,
     ) -> BoxFuture<'a, Result<(), PlatformError>>;
 
-    /// Pushes the chunks that answer a request for members; always at least one.
-    fn request_members<'a>(
+    /// Which members answer a request.
+    fn plan_members<'a>(
         &'a self,
         session: &'a Arc<Session>,
         request: &'a RequestMembers,
-    ) -> BoxFuture<'a, ()>;
+    ) -> BoxFuture<'a, Result<MembersPlan, PlatformError>>;
+
+    /// Pushes one chunk of the answer.
+    fn push_members<'a>(
+        &'a self,
+        session: &'a Arc<Session>,
+        request: &'a RequestMembers,
+        chunk: (&'a MembersPlan, usize),
+    ) -> BoxFuture<'a, Result<(), PlatformError>>;
 
     /// The session's presence changed: it connected, lost its connection, or chose another one.
     fn presence_changed(&self, session: &Arc<Session>);

@@ -242,6 +242,15 @@ impl Session {
         }
     }
 
+    /// Events are missing: the client is cut off and must identify again.
+    pub fn invalidate(&self) {
+        let mut state = self.state.lock();
+        state.outbox.invalidate();
+        if let Attachment::Attached(link) = &state.attachment {
+            link.close(CloseCode::Unknown);
+        }
+    }
+
     /// Remembers the presence that the client chose.
     pub fn set_presence(&self, presence: PresenceCommand) {
         self.state.lock().presence = Some(Box::new(presence));

@@ -172,6 +172,16 @@ pub(crate) async fn page(
     rows(&db.execute(statement).await?, MemberRow::read)
 }
 
+/// How many members a guild has.
+pub(crate) async fn count(db: &Db, guild: Id) -> Result<usize> {
+    let text = "SELECT COUNT(*) FROM flux.members WHERE guild_id = ?";
+    let found = db
+        .execute(Statement::new(text).bind(vec![guild.into()]))
+        .await?;
+    let count = found.first().map_or(Ok(0), |row| row.bigint("count"))?;
+    Ok(usize::try_from(count).unwrap_or_default())
+}
+
 /// The guilds of an account, by id.
 pub(crate) async fn guilds_of(db: &Db, user: Id) -> Result<Vec<Id>> {
     let text = "SELECT guild_id FROM flux.user_guilds WHERE user_id = ?";

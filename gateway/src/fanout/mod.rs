@@ -1,0 +1,42 @@
+//! Fan-out: what the database changed reaches every session that may hear of it.
+//!
+//! Reading order: `pump` (from the subscription to listeners), `hub` (who listens to what), `guild`
+//! (one guild: classes, presences, delivery), `visibility` (who sees which channel), `members`
+//! (answers to op 8). A node has one subscription, whatever the number of its sessions.
+//!
+//! Cost of an event: one encoding and one push of a pointer per listener.
+
+mod guild;
+mod hub;
+mod members;
+mod pump;
+mod visibility;
+
+use std::sync::Arc;
+
+use chatdb::{Db, Result};
+use tokio_util::sync::CancellationToken;
+
+use crate::auth::Auth;
+use crate::directory::Directory;
+use crate::session::Sessions;
+use hub::{Hub, HubPlatform};
+
+/// Starts the fan-out of this node and the sessions that listen to it; both end with `stop`.
+pub(crate) async fn start(
+    db: &Db,
+    directory: &Arc<Directory>,
+    auth: &Arc<Auth>,
+    stop: &CancellationToken,
+) -> Result<Arc<Sessions>> {
+    let subscription = pump::subscribe(db).await?;
+    let parts = (Arc::clone(directory), Arc::clone(auth));
+    let (hub, presences) = Hub::new(db.clone(), parts, subscription.interest());
+    tokio::spawn(pump::run(Arc::clone(&hub), subscription, stop.clone()));
+    tokio::spawn(pump::tell_presences(
+        Arc::clone(&hub),
+        presences,
+        stop.clone(),
+    ));
+    Ok(Sessions::start(Arc::new(HubPlatform(hub)), stop.clone()))
+}
