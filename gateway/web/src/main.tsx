@@ -1,4 +1,25 @@
+// The page begins here.
 import { render } from "preact";
+import { App } from "./store/app";
+import { startRouting } from "./store/route";
+import "./styles/index.css";
+import { AppContext } from "./ui/context";
+import { startKeys } from "./ui/keys";
+import { Page } from "./ui/Page";
+import { startTitle } from "./ui/title";
+
+startRouting();
+const app = new App();
+app.start();
+startKeys(app);
+startTitle(app);
 
 const root = document.getElementById("app");
-if (root) render(<main>Flux</main>, root);
+if (root) {
+  render(
+    <AppContext.Provider value={app}>
+      <Page />
+    </AppContext.Provider>,
+    root,
+  );
+}

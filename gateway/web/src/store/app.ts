@@ -1,0 +1,400 @@
+// What a person can do, and what follows from it: requests go out, the state changes at once where that is safe, and
+// the gateway confirms. One App per page.
+import { batch, effect, signal } from "@preact/signals";
+import { ApiError, type PageQuery, Rest } from "../api/rest";
+import type { Channel, Emoji, Id, Login, Message } from "../api/types";
+import { browserSurroundings, type ConnectionState, GatewayClient } from "../gateway/client";
+import { dispatch, isWatching, markRead } from "./dispatch";
+import { type History, PAGE_SIZE, withAround, withLatest, withNewer, withOlder, withReaction, withUpdated } from "./history";
+import { notify, notifyError, sentenceOf } from "./notices";
+import { added, marked, type Pending, persist, removed } from "./outbox";
+import { DIRECT, go, route } from "./route";
+import { isNewer, mintNonce } from "./snowflake";
+import { State } from "./state";
+import { load, save } from "./storage";
+import { Table } from "./table";
+
+/** At most one "I am typing" per channel in this time, in milliseconds; the server shows it for ten seconds. */
+const TYPING_EVERY_MS = 8_000;
+/** Reading is acknowledged this long after the newest message came in sight, in milliseconds. */
+const ACK_AFTER_MS = 400;
+/** Above this many members the member column shows those the server offers first. */
+const MEMBERS_ASKED_MAX = 20_000;
+
+export type LoadKind = "latest" | "older" | "newer" | "around";
+
+export class App {
+  readonly state = new State();
+  readonly rest: Rest;
+  /** Why the last load of a channel failed; absent when it did not. */
+  readonly loadErrors = new Table<Id, string>();
+  private token: string | null = load<string | null>("token", null);
+  readonly isLoggedIn = signal(this.token !== null);
+  private gateway: GatewayClient | null = null;
+  private readonly loads = new Map<string, Promise<void>>();
+  private readonly sends = new Map<Id, Promise<void>>();
+  private readonly typedAtMs = new Map<Id, number>();
+  private readonly askedMembers = new Set<Id>();
+  /** Guilds that were just made or joined; the gateway has yet to tell about them. */
+  private readonly joining = new Set<Id>();
+  private ackTimer: number | null = null;
+
+  constructor() {
+    this.rest = new Rest(`${location.origin}/api/v10`, () => this.token);
+    effect(() => persist(this.state.outbox.value));
+    effect(() => this.acknowledgeWhenSeen());
+  }
+
+  start(): void {
+    this.rest.instance().then(
+      (facts) => (this.state.instance.value = facts),
+      () => undefined, // The page works without these facts; a dead server shows in the connection banner.
+    );
+    const active = (): void => {
+      this.state.isWindowActive.value = document.visibilityState === "visible" && document.hasFocus();
+    };
+    for (const name of ["focus", "blur"]) addEventListener(name, active);
+    document.addEventListener("visibilitychange", active);
+    addEventListener("online", () => this.gateway?.retryNow());
+    active();
+    if (this.token) this.connect(this.token);
+  }
+
+  // --- account ---
+
+  /** Makes an account, and joins by `invite` if there is one. */
+  async register(username: string, password: string, invite: string | null): Promise<void> {
+    await this.enter(await this.rest.register(username, password), invite);
+  }
+
+  async login(username: string, password: string, invite: string | null): Promise<void> {
+    await this.enter(await this.rest.login(username, password), invite);
+  }
+
+  private async enter(login: Login, invite: string | null): Promise<void> {
+    this.token = login.token;
+    save("token", login.token);
+    // Joined before the gateway opens, the guild is there at once. A dead invite must not undo a good registration.
+    if (invite) await this.acceptInvite(invite).catch(notifyError);
+    if (invite && route.value.page === "invite") go({ page: "home" }, { replace: true });
+    batch(() => {
+      this.state.me.value = login.user;
+      this.state.users.set(login.user.id, login.user);
+      this.isLoggedIn.value = true;
+    });
+    this.connect(login.token);
+  }
+
+  async logout(): Promise<void> {
+    await this.rest.logout().catch(() => undefined); // The token is forgotten here in any case.
+    this.leave();
+  }
+
+  private leave(): void {
+    this.gateway?.stop();
+    this.gateway = null;
+    this.token = null;
+    this.isLoggedIn.value = false;
+    save("token", null);
+    this.state.clear();
+    this.askedMembers.clear();
+    go({ page: "home" }, { replace: true });
+  }
+
+  // --- gateway ---
+
+  private connect(token: string): void {
+    this.gateway?.stop();
+    const url = `${location.origin.replace(/^http/, "ws")}/gateway?v=10&encoding=json`;
+    this.gateway = new GatewayClient(
+      url,
+      token,
+      {
+        onDispatch: (type, data) => this.received(type, data),
+        onState: (state, retryInMs) => this.connectionChanged(state, retryInMs),
+        onFatal: (code) => this.refused(code),
+      },
+      browserSurroundings,
+    );
+    this.gateway.start();
+  }
+
+  retryConnection(): void {
+    this.gateway?.retryNow();
+  }
+
+  private connectionChanged(next: ConnectionState, retryInMs: number | null): void {
+    const before = this.state.connection.value;
+    const nowMs = Date.now();
+    this.state.connection.value = {
+      state: next,
+      retryAtMs: retryInMs === null ? null : nowMs + retryInMs,
+      offlineSinceMs: next === "open" ? null : (before.offlineSinceMs ?? nowMs),
+    };
+  }
+
+  private received(type: string, data: unknown): void {
+    dispatch(this.state, type, data, Date.now());
+    if (type !== "READY") return;
+    // A new session: what happened in between was not told, so what was loaded may have holes.
+    this.askedMembers.clear();
+    this.state.forgetHistories();
+    const open = this.state.openChannel.value;
+    if (open && this.state.history(open).value.isLoaded) void this.load(open, "latest");
+  }
+
+  private refused(code: number): void {
+    if (code === 4004) {
+      notify("Your session has ended. Log in again.");
+      this.leave();
+    } else {
+      notify(`The server refuses this page (close code ${code}). Reload it to get the current version.`, "error");
+    }
+  }
+
+  // --- places ---
+
+  openChannel(channel: Channel): void {
+    if (this.state.openChannel.value === channel.id) return;
+    batch(() => {
+      this.state.openChannel.value = channel.id;
+      this.state.isAtPresent.value = true;
+      if (this.state.isUnread(channel)) this.state.newLines.set(channel.id, this.state.readUpTo(channel));
+      else this.state.newLines.delete(channel.id);
+    });
+    if (channel.guild_id) save(`last.${channel.guild_id}`, channel.id);
+    save("last.guild", channel.guild_id ?? DIRECT);
+    if (!this.state.history(channel.id).value.isLoaded) void this.load(channel.id, "latest");
+  }
+
+  closeChannel(): void {
+    this.state.openChannel.value = null;
+  }
+
+  /** The channel of a guild to show first: the last one visited, else the first. */
+  preferredChannel(guild: Id): Id | null {
+    const channels = this.state.channelsOf(guild);
+    const last = load<Id | null>(`last.${guild}`, null);
+    return channels.find((one) => one.id === last)?.id ?? channels[0]?.id ?? null;
+  }
+
+  /** The guild to show first: the last one visited, else the first. */
+  preferredGuild(): Id | null {
+    const guilds = this.state.sortedGuilds.value;
+    const last = load<Id | null>("last.guild", null);
+    if (last === DIRECT && this.state.directs.value.length > 0) return DIRECT;
+    return guilds.find((guild) => guild.id === last)?.id ?? guilds[0]?.id ?? null;
+  }
+
+  async createGuild(name: string): Promise<void> {
+    const guild = await this.rest.createGuild(name);
+    this.joining.add(guild.id);
+    go({ page: "channels", guild: guild.id, channel: null });
+  }
+
+  /** True while a guild that this page made or joined is still on its way from the gateway. */
+  isJoining(guild: Id): boolean {
+    return this.joining.has(guild);
+  }
+
+  async createChannel(guild: Id, name: string, topic: string | null): Promise<void> {
+    const channel = await this.rest.createChannel(guild, name, topic);
+    dispatch(this.state, "CHANNEL_CREATE", { ...channel, guild_id: guild }, Date.now());
+    go({ page: "channels", guild, channel: channel.id });
+  }
+
+  async acceptInvite(code: string): Promise<void> {
+    const invite = await this.rest.acceptInvite(code);
+    if (!invite.guild) throw new ApiError("The invite leads nowhere. Ask for a new one.", 404);
+    this.joining.add(invite.guild.id);
+    go({ page: "channels", guild: invite.guild.id, channel: null }, { replace: true });
+  }
+
+  async openDirect(user: Id): Promise<void> {
+    try {
+      const channel = await this.rest.openDirect(user);
+      dispatch(this.state, "CHANNEL_CREATE", channel, Date.now());
+      go({ page: "channels", guild: DIRECT, channel: channel.id });
+    } catch (error) {
+      notifyError(error);
+    }
+  }
+
+  askMembers(guild: Id): void {
+    const facts = this.state.guilds.peek(guild);
+    if (!facts || this.askedMembers.has(guild) || this.state.members(guild).size >= facts.memberCount) return;
+    this.askedMembers.add(guild);
+    this.gateway?.requestMembers(guild, "", facts.memberCount > MEMBERS_ASKED_MAX ? 100 : 0);
+  }
+
+  // --- history ---
+
+  /** Loads one page; calls for the same page share one request. A failure stays in `loadErrors` until the next try. */
+  load(channel: Id, kind: LoadKind, around: Id | null = null): Promise<void> {
+    const key = `${channel}:${kind}:${around ?? ""}`;
+    const running = this.loads.get(key);
+    if (running) return running;
+    const history = this.state.history(channel);
+    const limit = PAGE_SIZE;
+    const run = async (): Promise<void> => {
+      const before = history.peek().messages;
+      const page = await this.rest.messages(channel, { limit, ...pageQuery(kind, before, around) });
+      // The window may have moved on (a jump) while the page travelled; then its edge is no longer ours.
+      if (kind === "older" && history.peek().messages[0]?.id !== before[0]?.id) return;
+      if (kind === "newer" && history.peek().messages.at(-1)?.id !== before.at(-1)?.id) return;
+      history.value = this.withLiveGap(channel, merged(history.peek(), kind, page, limit), page.length > 0);
+    };
+    this.loadErrors.delete(channel);
+    const promise = run()
+      .catch((error: unknown) => this.loadErrors.set(channel, sentenceOf(error)))
+      .finally(() => this.loads.delete(key));
+    this.loads.set(key, promise);
+    return promise;
+  }
+
+  /** A message that was created while the page travelled is in neither; then there is more to load. */
+  private withLiveGap(channel: Id, history: History, mayLack: boolean): History {
+    const newest = this.state.channels.peek(channel)?.last_message_id;
+    const lacks = mayLack && !history.hasNewer && isNewer(newest, history.messages.at(-1)?.id);
+    return lacks ? { ...history, hasNewer: true } : history;
+  }
+
+  // --- messages ---
+
+  send(channel: Id, content: string, replyTo: Id | null): void {
+    const me = this.state.me.value;
+    if (!me) return;
+    const nowMs = Date.now();
+    const pending: Pending = {
+      nonce: mintNonce(nowMs, Math.random),
+      channelId: channel,
+      authorId: me.id,
+      content,
+      replyTo,
+      createdAtMs: nowMs,
+      state: "sending",
+      error: null,
+    };
+    batch(() => {
+      this.state.outbox.value = added(this.state.outbox.value, pending);
+      this.state.newLines.delete(channel);
+    });
+    this.typedAtMs.delete(channel);
+    this.transmit(pending);
+  }
+
+  retry(pending: Pending): void {
+    this.state.outbox.value = marked(this.state.outbox.value, pending.nonce, "sending", null);
+    this.transmit(pending);
+  }
+
+  discard(pending: Pending): void {
+    this.state.outbox.value = removed(this.state.outbox.value, pending.nonce);
+  }
+
+  /** One send at a time per channel keeps a person's messages in the order they were written. */
+  private transmit(pending: Pending): void {
+    const before = this.sends.get(pending.channelId) ?? Promise.resolve();
+    const sent = before.then(async () => {
+      try {
+        const message = await this.rest.sendMessage(pending.channelId, pending);
+        batch(() => {
+          this.state.outbox.value = removed(this.state.outbox.value, pending.nonce);
+          dispatch(this.state, "MESSAGE_CREATE", message, Date.now());
+        });
+      } catch (error) {
+        this.state.outbox.value = marked(this.state.outbox.value, pending.nonce, "failed", sentenceOf(error));
+      }
+    });
+    this.sends.set(pending.channelId, sent);
+  }
+
+  async edit(message: Message, content: string): Promise<void> {
+    const changed = await this.rest.editMessage(message.channel_id, message.id, content);
+    dispatch(this.state, "MESSAGE_UPDATE", changed, Date.now());
+  }
+
+  async delete(message: Message): Promise<void> {
+    await this.rest.deleteMessage(message.channel_id, message.id);
+    dispatch(this.state, "MESSAGE_DELETE", { id: message.id, channel_id: message.channel_id }, Date.now());
+  }
+
+  async toggleReaction(message: Message, emoji: Emoji, isOn: boolean): Promise<void> {
+    // The path form: the characters themselves, or name:id for one of a guild's own.
+    const name = emoji.id ? `${emoji.name}:${emoji.id}` : emoji.name;
+    const apply = (delta: 1 | -1): void => {
+      const history = this.state.history(message.channel_id);
+      history.value = withUpdated(history.peek(), message.id, (known) => withReaction(known, emoji, delta, true));
+    };
+    apply(isOn ? 1 : -1);
+    try {
+      if (isOn) await this.rest.addReaction(message.channel_id, message.id, name);
+      else await this.rest.removeReaction(message.channel_id, message.id, name);
+    } catch (error) {
+      apply(isOn ? -1 : 1);
+      notifyError(error);
+    }
+  }
+
+  typed(channel: Id): void {
+    const nowMs = Date.now();
+    if (nowMs - (this.typedAtMs.get(channel) ?? 0) < TYPING_EVERY_MS) return;
+    this.typedAtMs.set(channel, nowMs);
+    this.rest.typing(channel).catch(() => undefined); // Nobody misses a typing line that did not show.
+  }
+
+  // --- reading ---
+
+  private acknowledgeWhenSeen(): void {
+    const { state } = this;
+    // Listened to here, and read again when the timer fires.
+    const id = state.openChannel.value;
+    const channel = id ? state.channels.get(id) : undefined;
+    if (!channel || !state.isAtPresent.value || !state.isWindowActive.value || !state.isUnread(channel)) return;
+    if (!state.history(channel.id).value.isLoaded) return;
+    if (this.ackTimer !== null) window.clearTimeout(this.ackTimer);
+    this.ackTimer = window.setTimeout(() => {
+      if (isWatching(state, channel.id)) this.acknowledge(channel.id);
+    }, ACK_AFTER_MS);
+  }
+
+  /** Marks everything in a channel as read, here and on my other devices. */
+  acknowledge(channelId: Id): void {
+    const last = this.state.channels.peek(channelId)?.last_message_id;
+    if (!last || !isNewer(last, this.state.reads.peek(channelId)?.last_message_id)) return;
+    markRead(this.state, channelId, last);
+    this.rest.ack(channelId, last).catch(() => undefined); // The next acknowledgement covers this one.
+  }
+
+  markGuildRead(guild: Id): void {
+    for (const channel of this.state.channelsOf(guild)) this.acknowledge(channel.id);
+  }
+
+  /** Where the person is: the route's guild, if it is one. */
+  currentGuild(): Id | null {
+    const here = route.value;
+    return here.page === "channels" && here.guild !== DIRECT ? here.guild : null;
+  }
+}
+
+function pageQuery(kind: LoadKind, messages: readonly Message[], around: Id | null): PageQuery {
+  const oldest = messages[0]?.id;
+  const newest = messages.at(-1)?.id;
+  if (kind === "older" && oldest) return { before: oldest };
+  if (kind === "newer" && newest) return { after: newest };
+  if (kind === "around" && around) return { around };
+  return {};
+}
+
+function merged(history: History, kind: LoadKind, page: readonly Message[], limit: number): History {
+  switch (kind) {
+    case "latest":
+      return withLatest(history, page, limit);
+    case "older":
+      return withOlder(history, page, limit);
+    case "newer":
+      return withNewer(history, page, limit);
+    case "around":
+      return withAround(page);
+  }
+}

@@ -1,0 +1,42 @@
+// A message of mine on its way: greyed until the server has it, red with a choice when it did not get there.
+import type { Pending } from "../../store/outbox";
+import { Markdown } from "../../markdown/Markdown";
+import { Avatar } from "../Avatar";
+import { useApp } from "../context";
+import { memo } from "../memo";
+import { formatHeading } from "../time";
+import { mentionResolver } from "./mentions";
+
+export const PendingRow = memo<{ pending: Pending; rowKey: string; isGrouped: boolean }>(({ pending, rowKey, isGrouped }) => {
+  const app = useApp();
+  const channel = app.state.channels.get(pending.channelId);
+  const author = app.state.users.get(pending.authorId);
+  if (!channel || !author) return <li data-key={rowKey} class="message" />;
+  const name = app.state.nameOf(author, channel.guild_id);
+  const hasFailed = pending.state === "failed";
+  return (
+    <li class={`message ${isGrouped ? "message-grouped" : ""} ${hasFailed ? "message-failed" : "message-sending"}`} data-key={rowKey} tabIndex={-1}>
+      <div class="message-side">{!isGrouped && <Avatar id={author.id} name={name} size={40} />}</div>
+      <div class="message-body">
+        {!isGrouped && (
+          <div class="message-head">
+            <span class="author">{name}</span>
+            <time>{formatHeading(pending.createdAtMs, Date.now())}</time>
+          </div>
+        )}
+        <Markdown text={pending.content} mentions={mentionResolver(app, channel)} />
+        {hasFailed && (
+          <p class="failure" role="alert">
+            <span>Not sent. {pending.error}</span>
+            <button type="button" class="link" onClick={() => app.retry(pending)}>
+              Retry
+            </button>
+            <button type="button" class="link" onClick={() => app.discard(pending)}>
+              Discard
+            </button>
+          </p>
+        )}
+      </div>
+    </li>
+  );
+});

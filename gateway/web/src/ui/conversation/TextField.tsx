@@ -1,0 +1,130 @@
+// A text area that grows with its text, with completion of names. The composer and the edit box are made of it.
+import type { RefObject } from "preact";
+import { useLayoutEffect, useState } from "preact/hooks";
+import type { Channel } from "../../api/types";
+import type { App } from "../../store/app";
+import { Avatar } from "../Avatar";
+import { useApp } from "../context";
+import { HashIcon } from "../icons";
+import { candidates, type Candidate, type Query, queryAt } from "./completion";
+
+interface Props {
+  channel: Channel;
+  value: string;
+  label: string;
+  placeholder?: string;
+  field: RefObject<HTMLTextAreaElement | null>;
+  onInput: (value: string) => void;
+  onSubmit: () => void;
+  /** Keys that nobody here used; true if taken. */
+  onKey?: (event: KeyboardEvent) => boolean;
+}
+
+/** The field grows up to this height, in pixels, and scrolls then. */
+const HEIGHT_MAX_PX = 320;
+
+function candidatesFor(app: App, channel: Channel, query: Query): Candidate[] {
+  const { state } = app;
+  if (query.sigil === "#") {
+    const all = channel.guild_id ? state.channelsOf(channel.guild_id) : [];
+    return candidates(query.prefix, all.map((one) => ({ id: one.id, text: one.name ?? "", hint: one.topic ?? "" })));
+  }
+  const users = channel.guild_id ? state.members(channel.guild_id).values().map((member) => member.user) : (channel.recipients ?? []);
+  return candidates(query.prefix, users.map((user) => ({ id: user.id, text: user.username, hint: state.nameOf(user, channel.guild_id) })));
+}
+
+export function TextField({ channel, value, label, placeholder, field, onInput, onSubmit, onKey }: Props) {
+  const app = useApp();
+  const [query, setQuery] = useState<Query | null>(null);
+  const [chosen, setChosen] = useState(0);
+  const found = query ? candidatesFor(app, channel, query) : [];
+  const isOpen = found.length > 0;
+
+  useLayoutEffect(() => {
+    const element = field.current;
+    if (!element) return;
+    element.style.height = "auto";
+    element.style.height = `${Math.min(element.scrollHeight, HEIGHT_MAX_PX)}px`;
+  }, [value]);
+
+  const look = (): void => {
+    const element = field.current;
+    if (!element) return;
+    setQuery(element.selectionStart === element.selectionEnd ? queryAt(element.value, element.selectionStart) : null);
+    setChosen(0);
+  };
+  const complete = (candidate: Candidate): void => {
+    const element = field.current;
+    if (!element || !query) return;
+    const before = `${value.slice(0, query.start)}${query.sigil}${candidate.text} `;
+    onInput(before + value.slice(element.selectionStart));
+    setQuery(null);
+    requestAnimationFrame(() => {
+      element.focus();
+      element.setSelectionRange(before.length, before.length);
+    });
+  };
+  const keyInList = (event: KeyboardEvent): boolean => {
+    if (!isOpen) return false;
+    const candidate = found[Math.min(chosen, found.length - 1)]!;
+    if (event.key === "ArrowDown") setChosen((chosen + 1) % found.length);
+    else if (event.key === "ArrowUp") setChosen((chosen + found.length - 1) % found.length);
+    else if (event.key === "Enter" || event.key === "Tab") complete(candidate);
+    else if (event.key === "Escape") setQuery(null);
+    else return false;
+    return true;
+  };
+  const key = (event: KeyboardEvent): void => {
+    // An input method that is composing a character owns every key.
+    if (event.isComposing) return;
+    if (keyInList(event) || onKey?.(event)) {
+      event.preventDefault();
+      event.stopPropagation();
+    } else if (event.key === "Enter" && !event.shiftKey) {
+      event.preventDefault();
+      onSubmit();
+    }
+  };
+
+  return (
+    <div class="text-field">
+      {isOpen && (
+        <ul class="completion" role="listbox" id="completion" aria-label="Names">
+          {found.map((one, index) => (
+            <li
+              key={one.id}
+              id={`completion-${index}`}
+              role="option"
+              aria-selected={index === chosen}
+              onPointerDown={(event) => {
+                event.preventDefault();
+                complete(one);
+              }}
+            >
+              {query?.sigil === "#" ? <HashIcon /> : <Avatar id={one.id} name={one.hint || one.text} size={16} />}
+              <strong>{one.text}</strong>
+              {one.hint !== one.text && <span>{one.hint}</span>}
+            </li>
+          ))}
+        </ul>
+      )}
+      <textarea
+        ref={field}
+        rows={1}
+        value={value}
+        aria-label={label}
+        placeholder={placeholder}
+        aria-autocomplete="list"
+        aria-controls={isOpen ? "completion" : undefined}
+        aria-activedescendant={isOpen ? `completion-${chosen}` : undefined}
+        onInput={(event) => {
+          onInput(event.currentTarget.value);
+          look();
+        }}
+        onClick={look}
+        onBlur={() => setQuery(null)}
+        onKeyDown={key}
+      />
+    </div>
+  );
+}
