@@ -110,6 +110,9 @@ impl Group {
     /// or may not be applied, now or later.
     pub async fn propose(&self, command: Bytes) -> Result<Proposed> {
         check_command(&command)?;
+        if let Some(failure) = self.0.replica.failure() {
+            return Err(failure);
+        }
         let outcome = self.0.queue.push(command)?;
         match tokio::time::timeout(self.0.proposal_timeout, outcome).await {
             Ok(Ok(outcome)) => outcome,

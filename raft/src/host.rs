@@ -392,10 +392,13 @@ async fn lead(group: &Group, bootstrap: bool) -> Result<()> {
                 .unwrap_or_else(|| Error::new(ErrorKind::Bug, message).with_source(source))
         })?;
     }
-    let members = {
-        let metrics = group.metrics().borrow_watched();
-        from_raft_membership(metrics.membership_config.membership())
-    };
+    // From the core itself: its metrics follow a moment later.
+    let members = raft
+        .with_raft_state(|state| {
+            from_raft_membership(state.membership_state.effective().membership())
+        })
+        .await
+        .map_err(stopped)?;
     if !members.is_single(replica.id) {
         let message = format!(
             "raft group {} has the members {members:?}; this build opens groups whose only member \
