@@ -500,6 +500,10 @@ impl File for FaultyFile {
         for page in dirty {
             let start = page * PAGE_BYTES;
             let bytes = inode.file.copy_range(start, start + PAGE_BYTES);
+            // The length goes along as far as the bytes need it.
+            if inode.durable.len() < start + bytes.len() {
+                inode.durable.resize(start + bytes.len(), 0);
+            }
             if let Some(target) = inode.durable.get_mut(start..start + bytes.len()) {
                 target.copy_from_slice(&bytes);
             }

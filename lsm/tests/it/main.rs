@@ -1,1 +1,10 @@
 //! Integration tests.
+#![expect(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "helpers of tests fail by panicking"
+)]
+
+mod crash_log;
+mod log_calls;
+mod log_support;
