@@ -298,13 +298,9 @@ impl Host {
         if let Some(failure) = self.failure.borrow().clone() {
             return Err(failure.error);
         }
-        while self
-            .log
-            .flush()
-            .map_err(|source| Error::from_log("last flush", source))?
-        {}
-        self.log.close();
-        Ok(())
+        self.log
+            .close()
+            .map_err(|source| Error::from_log("last flush", source))
     }
 }
 
