@@ -315,13 +315,24 @@ impl Connection {
         }
         self.sessions.insert(&session);
         self.session = Some(Arc::clone(&session));
-        let guilds = platform.ready(&session, &self.resume_url).await?;
+        let opened = self.open(&session).await;
+        if opened.is_err() {
+            // What the client has not got yet would be missing after a resume.
+            session.invalidate();
+        }
+        opened
+    }
+
+    /// Sends READY and one guild after the other.
+    async fn open(&mut self, session: &Arc<Session>) -> Result<(), End> {
+        let platform = Arc::clone(&self.sessions.platform);
+        let guilds = platform.ready(session, &self.resume_url).await?;
         self.drain().await?;
         for guild in guilds {
-            platform.enter_guild(&session, guild).await?;
+            platform.enter_guild(session, guild).await?;
             self.drain().await?;
         }
-        platform.presence_changed(&session);
+        platform.presence_changed(session);
         Ok(())
     }
 

@@ -3,3 +3,4 @@
 mod session_harness;
 mod session_life;
 mod session_outbox;
+mod ws_decoder;
