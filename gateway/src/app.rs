@@ -1,18 +1,24 @@
 //! The assembled server: what every part shares, how it starts, serves and stops.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
+use axum::Router;
+use axum::extract::Request;
 use chatdb::Db;
+use http::header;
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::Auth;
 use crate::config::Config;
 use crate::directory::Directory;
-use crate::error::Result;
-use crate::fanout;
+use crate::error::{Error, ErrorKind, Result};
 use crate::id::Generator;
+use crate::rest::rate_limit::RateLimiter;
 use crate::session::Sessions;
 use crate::store::schema;
+use crate::{fanout, rest, session, web};
 
 /// Everything that requests and sessions share.
 #[derive(Debug)]
@@ -22,6 +28,7 @@ pub struct App {
     pub(crate) ids: Generator,
     pub(crate) auth: Arc<Auth>,
     pub(crate) directory: Arc<Directory>,
+    pub(crate) limiter: RateLimiter,
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) stop: CancellationToken,
 }
@@ -36,6 +43,7 @@ impl App {
         let sessions = fanout::start(&db, &directory, &auth, &stop).await?;
         Ok(Arc::new(Self {
             ids: Generator::new(config.worker),
+            limiter: RateLimiter::new(config.limits.clone()),
             auth,
             directory,
             sessions,
@@ -43,6 +51,32 @@ impl App {
             config,
             db,
         }))
+    }
+
+    /// Serves `listener` until [`App::stop`]; answers when the last request is answered.
+    pub async fn serve(self: Arc<Self>, listener: TcpListener) -> Result<()> {
+        let stop = self.stop.clone();
+        let router = self
+            .router()
+            .into_make_service_with_connect_info::<SocketAddr>();
+        axum::serve(listener, router)
+            .with_graceful_shutdown(async move { stop.cancelled().await })
+            .await
+            .map_err(|error| Error::new(ErrorKind::Io, "the listener failed").because(error))
+    }
+
+    /// The API under its prefixes; on every other path sockets get the gateway, browsers the client.
+    fn router(self: &Arc<Self>) -> Router {
+        let app = Arc::clone(self);
+        let other = move |request: Request| {
+            let answer = if request.headers().contains_key(header::UPGRADE) {
+                session::upgrade(&app.sessions, request)
+            } else {
+                web::serve(request.uri())
+            };
+            async move { answer }
+        };
+        rest::router(self).fallback(other)
     }
 
     /// Begins to stop: no new connections, running requests are answered.

@@ -1,6 +1,7 @@
 //! Flux: REST, WebSocket sessions, fan-out, permissions, imports.
 
 pub mod app;
+pub mod cli;
 pub mod config;
 pub mod error;
 pub mod events;
@@ -15,6 +16,9 @@ mod clock;
 mod directory;
 mod fanout;
 mod presence;
+mod render;
+mod rest;
 mod store;
 mod token;
 mod typing;
+mod web;

@@ -1,3 +1,7 @@
-//! Entry point.
+//! The `flux` program.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    gateway::cli::main()
+}

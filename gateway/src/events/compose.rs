@@ -75,7 +75,11 @@ impl Composer<'_> {
     }
 
     /// A message without what only events and replies carry, and without reactions.
-    async fn plain_message(&self, row: &MessageRow, guild: Option<Id>) -> Result<Message> {
+    pub(crate) async fn plain_message(
+        &self,
+        row: &MessageRow,
+        guild: Option<Id>,
+    ) -> Result<Message> {
         let mut mentions = Vec::with_capacity(row.mentions.len());
         for id in &row.mentions {
             let member = self.membership(guild, *id).await?;

@@ -69,8 +69,14 @@ pub(crate) fn insert_statements(row: &MemberRow) -> [Statement; 2] {
     ]
 }
 
-/// Adds a member; answers false when the account was a member already.
-pub(crate) async fn join(db: &Db, row: &MemberRow, heard: &Announcement) -> Result<bool> {
+/// Adds a member; answers false when the account was a member already. The guild hears of the
+/// member, the account itself of the guild.
+pub(crate) async fn join(
+    db: &Db,
+    row: &MemberRow,
+    guild: &Announcement,
+    account: &Announcement,
+) -> Result<bool> {
     let text = "INSERT INTO flux.members (guild_id, user_id, roles, joined_at)
         VALUES (?, ?, ?, ?) IF NOT EXISTS";
     let values = vec![
@@ -80,24 +86,43 @@ pub(crate) async fn join(db: &Db, row: &MemberRow, heard: &Announcement) -> Resu
         Value::Timestamp(row.joined_at_ms),
     ];
     let done = db
-        .execute(heard.on(Statement::new(text).bind(values)))
+        .execute(guild.on(Statement::new(text).bind(values)))
         .await?;
     let [_, index] = insert_statements(row);
-    db.execute(index).await?;
-    Ok(done.was_applied())
+    let new = done.was_applied();
+    db.execute(if new { account.on(index) } else { index })
+        .await?;
+    Ok(new)
 }
 
 /// Removes a member; answers false when the account was none.
-pub(crate) async fn leave(db: &Db, guild: Id, user: Id, heard: &Announcement) -> Result<bool> {
+pub(crate) async fn leave(
+    db: &Db,
+    (guild_id, user_id): (Id, Id),
+    guild: &Announcement,
+    account: &Announcement,
+) -> Result<bool> {
     let text = "DELETE FROM flux.members WHERE guild_id = ? AND user_id = ? IF EXISTS";
-    let values = vec![guild.into(), user.into()];
+    let values = vec![guild_id.into(), user_id.into()];
     let done = db
-        .execute(heard.on(Statement::new(text).bind(values)))
+        .execute(guild.on(Statement::new(text).bind(values)))
         .await?;
-    let index = "DELETE FROM flux.user_guilds WHERE user_id = ? AND guild_id = ?";
-    db.execute(Statement::new(index).bind(vec![user.into(), guild.into()]))
+    let gone = done.was_applied();
+    let index = forget_statement(user_id, guild_id);
+    db.execute(if gone { account.on(index) } else { index })
         .await?;
-    Ok(done.was_applied())
+    Ok(gone)
+}
+
+fn forget_statement(user: Id, guild: Id) -> Statement {
+    let text = "DELETE FROM flux.user_guilds WHERE user_id = ? AND guild_id = ?";
+    Statement::new(text).bind(vec![user.into(), guild.into()])
+}
+
+/// Drops a guild that is gone from an account's list; nobody hears of it.
+pub(crate) async fn forget_guild(db: &Db, user: Id, guild: Id) -> Result<()> {
+    db.execute(forget_statement(user, guild)).await?;
+    Ok(())
 }
 
 /// Writes nick, voice flags and timeout; answers false when the member is gone.

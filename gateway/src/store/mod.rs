@@ -22,6 +22,7 @@ pub(crate) mod invites;
 pub(crate) mod members;
 pub(crate) mod messages;
 pub(crate) mod pins;
+pub(crate) mod purge;
 pub(crate) mod reactions;
 pub(crate) mod read_states;
 pub(crate) mod roles;

@@ -1,0 +1,130 @@
+//! `flux serve`: the server.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chatdb::{Db, EmbeddedOptions};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::render;
+use crate::app::App;
+use crate::config::Config;
+use crate::error::{Error, ErrorKind, Result};
+
+/// How long running requests may take after a signal.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// Arguments of `flux serve`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: flux serve --data ./data --listen 127.0.0.1:8080")]
+pub(super) struct Args {
+    /// Directory of the database; made when it is not there
+    #[arg(long, value_name = "DIR", default_value = "./data", env = "FLUX_DATA")]
+    data: PathBuf,
+    /// Address for browsers and bots
+    #[arg(
+        long,
+        value_name = "ADDR",
+        default_value = "127.0.0.1:8080",
+        env = "FLUX_LISTEN"
+    )]
+    listen: SocketAddr,
+    /// Also serve the database itself (gRPC), for `chatdb shell --at`
+    #[arg(long, value_name = "ADDR", conflicts_with = "db")]
+    db_listen: Option<SocketAddr>,
+    /// Use a database that runs elsewhere instead of --data, by its gRPC address
+    #[arg(long, value_name = "URL", conflicts_with = "data")]
+    db: Option<String>,
+    /// Name of this instance, shown on its first page
+    #[arg(long, value_name = "NAME", default_value = "Flux")]
+    name: String,
+    /// Let nobody register
+    #[arg(long)]
+    closed: bool,
+    /// Do not limit how often anything may be asked
+    #[arg(long)]
+    no_rate_limits: bool,
+    /// Number of this process among those that share a database, 0 to 1023
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u16).range(0..=1023))]
+    worker: u16,
+}
+
+/// Serves until a signal says stop.
+pub(super) async fn run(args: Args) -> Result<()> {
+    let listener = TcpListener::bind(args.listen).await.map_err(|error| {
+        let message = format!("cannot listen on {}", args.listen);
+        Error::new(ErrorKind::Io, message).because(error)
+    })?;
+    let db = match &args.db {
+        Some(endpoint) => Db::connect(endpoint).await?,
+        None => Db::open(EmbeddedOptions::new(&args.data)).await?,
+    };
+    let served = serve(&db, listener, args).await;
+    let closed = db.close().await;
+    served?;
+    Ok(closed?)
+}
+
+async fn serve(db: &Db, listener: TcpListener, args: Args) -> Result<()> {
+    let address = listener
+        .local_addr()
+        .map_err(|error| Error::new(ErrorKind::Io, "the listener has no address").because(error))?;
+    let defaults = Config::default();
+    let config = Config {
+        instance_name: args.name,
+        registration_open: !args.closed,
+        worker: args.worker,
+        limits: defaults.limits.filter(|_| !args.no_rate_limits),
+        ..Config::default()
+    };
+    let app = App::start(db.clone(), config).await?;
+    let grpc = match args.db_listen {
+        Some(listen) => Some(db.serve(listen).await?),
+        None => None,
+    };
+    let stopping = tokio::spawn(stop_on_signal(Arc::clone(&app)));
+    render::result(&format!("Flux is ready: http://{}", reachable(address)));
+    let serving = Arc::clone(&app).serve(listener);
+    let served = tokio::select! {
+        served = serving => served,
+        () = overdue(&app) => {
+            tracing::warn!("some requests took too long to stop and were cut");
+            Ok(())
+        }
+    };
+    stopping.abort();
+    app.stop();
+    drop(grpc);
+    served
+}
+
+/// An address that can be opened from here.
+fn reachable(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        address.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
+    }
+    address
+}
+
+async fn stop_on_signal(app: Arc<App>) {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+    ) else {
+        tracing::error!("signals cannot be heard: stop with SIGKILL, nothing acknowledged is lost");
+        return;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    app.stop();
+}
+
+async fn overdue(app: &App) {
+    app.stop.cancelled().await;
+    tokio::time::sleep(DRAIN).await;
+}
