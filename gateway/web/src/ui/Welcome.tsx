@@ -52,8 +52,11 @@ function OperatorCard() {
     <section class="entrance-card operator" aria-label="For the operator">
       <h2>You run this server?</h2>
       <p>Bring an archive in, or make a bot. On the machine of the server, with Flux stopped:</p>
+      <h3>Import an IRC archive</h3>
       <CopyField label="Import an IRC archive" text="flux import irc --data ./data PATH" />
+      <h3>Import a Discord export</h3>
       <CopyField label="Import a Discord export" text="flux import discord --data ./data FILE.json" />
+      <h3>Create a bot</h3>
       <CopyField label="Create a bot" text="flux bot create NAME --guild ID --data ./data" />
     </section>
   );

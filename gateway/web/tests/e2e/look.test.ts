@@ -84,7 +84,7 @@ describe.each(schemes)("%s", (scheme) => {
       await page.getByRole("button", { name: "2 new messages" }).waitFor();
       await judge(page, label("8-scrolled-up"));
       await page.getByRole("button", { name: "2 new messages" }).click();
-      await page.getByText("the second number holds.").waitFor();
+      await page.locator("li.message-mention", { hasText: "the second number holds." }).waitFor();
       await judge(page, label("9-new-line"));
 
       server.refuse = { pattern: /^POST .*\/messages$/, status: 503 };

@@ -66,7 +66,7 @@ export function ReactionPicker({ anchor, onPick, onClose }: PickerProps) {
       <div class="picker-groups">
         {groups.map((group) => (
           <section key={group.name} aria-label={group.name}>
-            <h3>{group.name}</h3>
+            <h2>{group.name}</h2>
             <div class="picker-grid">
               {group.emoji.map(([emoji, name]) => (
                 <button key={emoji} type="button" aria-label={name} title={name} onClick={() => onPick(emoji)}>

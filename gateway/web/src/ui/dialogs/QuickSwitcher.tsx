@@ -7,6 +7,7 @@ import { useApp } from "../context";
 import { HashIcon } from "../icons";
 import { drawer } from "../layout";
 import { closeOverlay, Dialog } from "./Dialog";
+import { rank } from "./rank";
 
 const RESULTS_MAX = 12;
 
@@ -38,20 +39,6 @@ function places(app: App): Place[] {
     found.push({ key: `person:${user.id}`, kind: "person", id: user.id, name: user.global_name ?? user.username, hint: user.username, isUnread: direct ? state.isUnread(direct) : false, open });
   }
   return found;
-}
-
-/** Better matches are lower: the beginning of the name, of a word, anywhere, letters in order; -1 for none. */
-export function rank(name: string, wanted: string): number {
-  const text = name.toLowerCase();
-  const at = text.indexOf(wanted);
-  if (at === 0) return 0;
-  if (at > 0) return /[\s_-]/.test(text[at - 1] ?? "") ? 1 : 2;
-  let from = 0;
-  for (const letter of wanted) {
-    from = text.indexOf(letter, from) + 1;
-    if (from === 0) return -1;
-  }
-  return 3;
 }
 
 function search(all: readonly Place[], wanted: string): Place[] {
