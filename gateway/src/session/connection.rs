@@ -138,6 +138,8 @@ pub(super) async fn serve(
         rate: CommandRate::default(),
     };
     connection.decoder.push(&early);
+    // Even when empty it keeps the read buffer of hyper alive.
+    drop(early);
     let end = match refusal {
         Some(code) => End::Close(code),
         None => match connection.run().await {
