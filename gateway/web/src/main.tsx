@@ -4,7 +4,9 @@ import { App } from "./store/app";
 import { startRouting } from "./store/route";
 import "./styles/index.css";
 import { AppContext } from "./ui/context";
+import { startIdle } from "./ui/idle";
 import { startKeys } from "./ui/keys";
+import { startNotifications } from "./ui/notifications";
 import { Page } from "./ui/Page";
 import { startTitle } from "./ui/title";
 
@@ -13,6 +15,8 @@ const app = new App();
 app.start();
 startKeys(app);
 startTitle(app);
+startIdle(app);
+startNotifications(app);
 
 const root = document.getElementById("app");
 if (root) {

@@ -7,6 +7,9 @@ const REQUEST_TIMEOUT_MS = 15_000;
 /** How often a rate-limited request is sent again before the person hears about it. */
 const RATE_LIMIT_RETRIES = 3;
 
+/** How long a new invite works, in seconds: a week. */
+export const INVITE_AGE_S = 7 * 86_400;
+
 /** A failed request. `status` 0 means that no answer came: the request may or may not have taken effect. */
 export class ApiError extends Error {
   constructor(
@@ -64,8 +67,8 @@ export class Rest {
   instance(): Promise<Instance> {
     return this.send("GET", "/instance");
   }
-  register(username: string, password: string): Promise<Login> {
-    return this.send("POST", "/auth/register", { username, password });
+  register(username: string, password: string, displayName: string | null): Promise<Login> {
+    return this.send("POST", "/auth/register", { username, password, ...(displayName ? { global_name: displayName } : {}) });
   }
   login(username: string, password: string): Promise<Login> {
     return this.send("POST", "/auth/login", { username, password });
@@ -80,7 +83,7 @@ export class Rest {
     return this.send("POST", `/guilds/${guild}/channels`, { name, type: 0, ...(topic ? { topic } : {}) });
   }
   createInvite(channel: Id): Promise<Invite> {
-    return this.send("POST", `/channels/${channel}/invites`, {});
+    return this.send("POST", `/channels/${channel}/invites`, { max_age: INVITE_AGE_S });
   }
   invite(code: string): Promise<Invite> {
     return this.send("GET", `/invites/${encodeURIComponent(code)}?with_counts=true`);

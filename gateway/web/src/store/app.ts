@@ -4,7 +4,7 @@ import { batch, effect, signal } from "@preact/signals";
 import { ApiError, type PageQuery, Rest } from "../api/rest";
 import type { Channel, Emoji, Id, Login, Message } from "../api/types";
 import { browserSurroundings, type ConnectionState, GatewayClient } from "../gateway/client";
-import { dispatch, isWatching, markRead } from "./dispatch";
+import { dispatch, isWatching, markRead, mentionsMe } from "./dispatch";
 import { type History, PAGE_SIZE, withAround, withLatest, withNewer, withOlder, withReaction, withUpdated } from "./history";
 import { notify, notifyError, sentenceOf } from "./notices";
 import { added, marked, type Pending, persist, removed } from "./outbox";
@@ -28,6 +28,8 @@ export class App {
   readonly rest: Rest;
   /** Why the last load of a channel failed; absent when it did not. */
   readonly loadErrors = new Table<Id, string>();
+  /** Called for a message that mentions me while I look elsewhere. */
+  onMention: ((channel: Channel, message: Message) => void) | null = null;
   private token: string | null = load<string | null>("token", null);
   readonly isLoggedIn = signal(this.token !== null);
   private gateway: GatewayClient | null = null;
@@ -62,13 +64,14 @@ export class App {
 
   // --- account ---
 
-  /** Makes an account, and joins by `invite` if there is one. */
-  async register(username: string, password: string, invite: string | null): Promise<void> {
-    await this.enter(await this.rest.register(username, password), invite);
+  /** Makes an account, and joins by `invite` if there is one. The name is kept as it was typed, for others to see. */
+  async register(name: string, password: string, invite: string | null): Promise<void> {
+    const username = accountName(name);
+    await this.enter(await this.rest.register(username, password, name === username ? null : name), invite);
   }
 
-  async login(username: string, password: string, invite: string | null): Promise<void> {
-    await this.enter(await this.rest.login(username, password), invite);
+  async login(name: string, password: string, invite: string | null): Promise<void> {
+    await this.enter(await this.rest.login(accountName(name), password), invite);
   }
 
   private async enter(login: Login, invite: string | null): Promise<void> {
@@ -119,6 +122,13 @@ export class App {
     this.gateway.start();
   }
 
+  setPresence(status: "online" | "idle"): void {
+    const me = this.state.me.value;
+    if (!me || this.state.presences.peek(me.id) === status) return;
+    this.state.presences.set(me.id, status);
+    this.gateway?.updatePresence(status);
+  }
+
   retryConnection(): void {
     this.gateway?.retryNow();
   }
@@ -135,12 +145,25 @@ export class App {
 
   private received(type: string, data: unknown): void {
     dispatch(this.state, type, data, Date.now());
+    if (type === "MESSAGE_CREATE") this.alert(data as Message);
     if (type !== "READY") return;
     // A new session: what happened in between was not told, so what was loaded may have holes.
     this.askedMembers.clear();
     this.state.forgetHistories();
     const open = this.state.openChannel.value;
-    if (open && this.state.history(open).value.isLoaded) void this.load(open, "latest");
+    if (open) this.refresh(open);
+  }
+
+  /** The channel on screen after a break: at the present the newest page joins; who reads further up is not moved. */
+  private refresh(channel: Id): void {
+    const history = this.state.history(channel);
+    if (!history.value.isLoaded || this.state.isAtPresent.value) void this.load(channel, "latest");
+    else history.value = { ...history.value, hasNewer: true };
+  }
+
+  private alert(message: Message): void {
+    const channel = this.state.channels.peek(message.channel_id);
+    if (channel && mentionsMe(this.state, channel, message) && !isWatching(this.state, channel.id)) this.onMention?.(channel, message);
   }
 
   private refused(code: number): void {
@@ -375,6 +398,11 @@ export class App {
     const here = route.value;
     return here.page === "channels" && here.guild !== DIRECT ? here.guild : null;
   }
+}
+
+/** The unique name behind what people type: the server knows lower case and no spaces. */
+export function accountName(typed: string): string {
+  return typed.trim().toLowerCase().replace(/\s+/g, "-");
 }
 
 function pageQuery(kind: LoadKind, messages: readonly Message[], around: Id | null): PageQuery {

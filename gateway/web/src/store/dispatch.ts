@@ -83,7 +83,8 @@ function ready(state: State, event: Ready): void {
   state.presences.set(event.user.id, "online");
   state.reads.setAll((event.read_state ?? []).map((read) => [read.id, read]));
   for (const channel of event.private_channels ?? []) channelSet(state, channel);
-  state.isReady.value = known.size === 0;
+  // A later session replaces what is shown bit by bit; the page does not close in between.
+  if (!state.isReady.peek()) state.isReady.value = known.size === 0;
 }
 
 function guildCreate(state: State, event: GuildCreate): void {
@@ -214,8 +215,9 @@ export function isWatching(state: State, channel: Id): boolean {
 }
 
 function messageCreate(state: State, message: Message): void {
-  const channel = state.channels.peek(message.channel_id);
   const isMine = message.author.id === state.me.peek()?.id;
+  if (!isMine && !message.guild_id) meetDirect(state, message);
+  const channel = state.channels.peek(message.channel_id);
   stopTyping(state, message.channel_id, message.author.id);
   if (!state.users.peek(message.author.id)) state.users.set(message.author.id, message.author);
   if (isMine && message.nonce) state.outbox.value = removed(state.outbox.peek(), String(message.nonce));
@@ -227,6 +229,12 @@ function messageCreate(state: State, message: Message): void {
   if (isMine) markRead(state, channel.id, message.id);
   else if (!isWatching(state, channel.id)) countUnread(state, channel, message);
   state.channels.set(channel.id, { ...channel, last_message_id: message.id });
+}
+
+/** The first message of a conversation that somebody else began may come before its channel. */
+function meetDirect(state: State, message: Message): void {
+  if (state.channels.peek(message.channel_id)) return;
+  channelSet(state, { id: message.channel_id, type: ChannelType.Direct, recipients: [message.author] });
 }
 
 function countUnread(state: State, channel: Channel, message: Message): void {

@@ -4,15 +4,15 @@ import type { RefObject } from "preact";
 
 const STEPS: Record<string, number> = { ArrowDown: 1, ArrowUp: -1 };
 
-/** Items are the descendants that match `selector`; the one that matches `[aria-current]` is the first stop. */
-export function useRoving(container: RefObject<HTMLElement | null>, selector: string): void {
+/** Items are the descendants that match `selector`. The stop is the current one, else the first or last as asked. */
+export function useRoving(container: RefObject<HTMLElement | null>, selector: string, stopAt: "first" | "last" = "first"): void {
   useLayoutEffect(() => {
     const root = container.current;
     if (!root) return;
     const items = (): HTMLElement[] => [...root.querySelectorAll<HTMLElement>(selector)];
     const all = items();
     if (all.length === 0 || all.some((item) => item === document.activeElement)) return;
-    const stop = all.find((item) => item.hasAttribute("aria-current")) ?? all[0];
+    const stop = all.find((item) => item.hasAttribute("aria-current")) ?? (stopAt === "first" ? all[0] : all.at(-1));
     for (const item of all) item.tabIndex = item === stop ? 0 : -1;
   });
   useLayoutEffect(() => {

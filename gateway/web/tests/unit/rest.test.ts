@@ -43,7 +43,7 @@ describe("requests", () => {
 
   test("a refusal says what is wrong with the form, and names the request", async () => {
     const { rest: api } = rest([[400, { code: 50035, message: "Invalid Form Body", errors: { username: { _errors: [{ code: "X", message: "Too short." }] } } }, { "x-request-id": "r1" }]]);
-    await expect(api.register("a", "b")).rejects.toMatchObject({ message: "Too short.", code: 50035, requestId: "r1", isTransient: false });
+    await expect(api.register("a", "b", null)).rejects.toMatchObject({ message: "Too short.", code: 50035, requestId: "r1", isTransient: false });
   });
 
   test("no answer at all is a failure that may be tried again", async () => {

@@ -105,6 +105,15 @@ describe("messages", () => {
   });
 });
 
+describe("direct messages", () => {
+  test("from somebody new open a conversation that counts as a mention", () => {
+    tell("MESSAGE_CREATE", message(5, { channel_id: "90", author: user("2", "grace") }));
+    expect(state.directs.value.map((channel) => state.channelName(channel))).toEqual(["grace"]);
+    expect(state.mentionTotal.value).toBe(1);
+    expect(state.isUnread(state.channels.peek("90")!)).toBe(true);
+  });
+});
+
 describe("typing", () => {
   test("ends after its time, and at once with a message", () => {
     tell("TYPING_START", { channel_id: "20", user_id: "2", guild_id: "10" });

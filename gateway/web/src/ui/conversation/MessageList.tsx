@@ -42,7 +42,16 @@ function estimate(row: ListRow): number {
   }
 }
 
-export function MessageList({ channel }: { channel: Channel }) {
+/** The same object as long as only the newest message differs: rows need not be drawn again for every message. */
+function useSteady(channel: Channel): Channel {
+  const kept = useRef(channel);
+  const names = new Set([...Object.keys(kept.current), ...Object.keys(channel)]) as Set<keyof Channel>;
+  for (const name of names) if (name !== "last_message_id" && kept.current[name] !== channel[name]) kept.current = channel;
+  return kept.current;
+}
+
+export function MessageList({ channel: latest }: { channel: Channel }) {
+  const channel = useSteady(latest);
   const app = useApp();
   const { state } = app;
   const [, redraw] = useReducer((count: number) => count + 1, 0);
@@ -69,7 +78,7 @@ export function MessageList({ channel }: { channel: Channel }) {
   scroller.prepare({ rows, hasOlder, hasNewer: history.hasNewer });
   const { range, offsets } = scroller;
   const editing = composingIn(channel.id).editing;
-  useRoving(list, "li.message");
+  useRoving(list, "li.message", "last");
 
   const loadMore = (): void => {
     if (failure !== undefined || !history.isLoaded) return;

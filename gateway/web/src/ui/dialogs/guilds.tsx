@@ -91,7 +91,7 @@ export function InviteDialog({ channel }: { channel: Channel }) {
   }, [channel.id]);
   return (
     <Dialog title={`Invite people to ${guild?.name ?? "this guild"}`}>
-      <p class="dialog-text">Whoever opens this link can join, and lands in #{channel.name}.</p>
+      <p class="dialog-text">Whoever opens this link can join, and lands in #{channel.name}. It works for a week.</p>
       {code && <CopyField label="Invite link" text={`${location.origin}/invite/${code}`} />}
       {!code && !failure && <p class="hint">Making a link…</p>}
       {failure && <p class="form-failure">{failure}</p>}

@@ -7,6 +7,7 @@ import { Avatar, statusWord } from "../Avatar";
 import { useApp } from "../context";
 import { DirectIcon, LogoutIcon } from "../icons";
 import { announces, setAnnounces, setTheme, theme, type Theme } from "../layout";
+import { canNotify, notifies, setNotifies } from "../notifications";
 import { timeOfId } from "../../store/snowflake";
 import { closeOverlay, Dialog } from "./Dialog";
 
@@ -143,6 +144,15 @@ export function SettingsDialog() {
           <small>To screen readers, in the channel that is open.</small>
         </span>
       </label>
+      {canNotify && (
+        <label class="switch">
+          <input type="checkbox" checked={notifies.value} onChange={(event) => void setNotifies(event.currentTarget.checked)} />
+          <span>
+            Desktop notifications
+            <small>For mentions and direct messages, while you look elsewhere.</small>
+          </span>
+        </label>
+      )}
       <div class="dialog-actions dialog-actions-split">
         <small class="hint">
           {state.instance.value.name ?? "Flux"} {state.instance.value.version ?? ""}
