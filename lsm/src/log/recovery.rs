@@ -44,11 +44,11 @@ pub(super) fn open(vfs: Arc<dyn Vfs>, dir: &Path, options: LogOptions) -> Result
     let (mut chain, end) = find_chain(&*vfs, dir, &ids)?;
     let ledger = replay(&chain)?;
     check_complete(&ledger, &chain)?;
-    let (previous, previous_salt) = match chain.last() {
-        None => (Previous::default(), 0),
+    let previous = match chain.last() {
+        None => Previous::default(),
         Some(last) => {
             make_durable(last, &end)?;
-            (follow(last, &end), last.header.context.salt)
+            follow(last, &end)
         }
     };
     // A last segment without a change gives its place to the new one.
@@ -67,7 +67,6 @@ pub(super) fn open(vfs: Arc<dyn Vfs>, dir: &Path, options: LogOptions) -> Result
         id: newest + 1,
         first_commit: end.next_commit,
         previous,
-        previous_salt,
         checkpoints: &ledger.checkpoints(),
         recycled,
     };
@@ -96,6 +95,7 @@ fn follow(last: &Segment, end: &ScanEnd) -> Previous {
         segment: last.id(),
         end_page: end.end_page,
         last_commit: end.next_commit - 1,
+        salt: last.header.context.salt,
     }
 }
 
@@ -117,17 +117,26 @@ fn find_chain(vfs: &dyn Vfs, dir: &Path, ids: &[u64]) -> Result<(Vec<Arc<Segment
     let Some((last, end)) = last else {
         return Ok((Vec::new(), nothing));
     };
-    let mut previous = last.header.previous.segment;
+    let mut previous = last.header.previous;
     let mut chain = vec![Arc::new(last)];
-    while ids.binary_search(&previous).is_ok() {
-        let path = dir.join(file_name(previous));
+    while ids.binary_search(&previous.segment).is_ok() {
+        let path = dir.join(file_name(previous.segment));
         let file = vfs.open(&path)?;
-        let header = match Header::read(&*file, &path, previous)? {
+        let header = match Header::read(&*file, &path, previous.segment)? {
             HeaderState::Whole(header) => header,
             HeaderState::Damaged { copy, .. } => return Err(bad_header(&path, copy)),
             HeaderState::Missing => return Err(bad_header(&path, 0)),
         };
-        previous = header.previous.segment;
+        if header.context.salt != previous.salt {
+            let expected = "the salt that the next segment names";
+            return Err(Error::corrupt(
+                &path,
+                0,
+                expected,
+                "a segment of another log",
+            ));
+        }
+        previous = header.previous;
         chain.push(Arc::new(Segment::new(header, path, file)?));
     }
     chain.reverse();

@@ -31,6 +31,8 @@ pub(super) struct Previous {
     pub(super) end_page: u32,
     /// Its last commit.
     pub(super) last_commit: u64,
+    /// Its salt, which ties the two together.
+    pub(super) salt: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,6 +103,7 @@ impl Header {
             out.extend(self.previous.end_page.to_le_bytes());
             out.extend(copy.to_le_bytes());
             out.extend(self.previous.last_commit.to_le_bytes());
+            out.extend(self.previous.salt.to_le_bytes());
             out.resize(start.saturating_add(CRC_AT), 0);
             let crc = checksum::crc32(0, out.get(start..).unwrap_or_default());
             out.extend(crc.to_le_bytes());
@@ -138,6 +141,7 @@ impl Header {
         let end_page = reader.u32("a page number")?;
         let found_copy = reader.u32("a copy number")?;
         let last_commit = reader.u64("a commit number")?;
+        let previous_salt = reader.u64("a salt")?;
         let is_countable = first_commit <= NUMBER_MAX && segment <= NUMBER_MAX;
         if !is_countable || segment_bytes > SEGMENT_BYTES_MAX || previous_segment >= segment {
             return Err(reader.error("a header with possible numbers"));
@@ -146,6 +150,7 @@ impl Header {
             segment: previous_segment,
             end_page,
             last_commit,
+            salt: previous_salt,
         };
         let context = PageContext { salt, segment };
         let header = Self {

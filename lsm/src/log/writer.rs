@@ -44,7 +44,6 @@ pub(super) struct NewSegment<'a> {
     pub(super) id: u64,
     pub(super) first_commit: u64,
     pub(super) previous: Previous,
-    pub(super) previous_salt: u64,
     pub(super) checkpoints: &'a BTreeMap<GroupId, Checkpoint>,
     /// A segment that nobody needs, to be reused.
     pub(super) recycled: Option<Arc<Segment>>,
@@ -168,8 +167,8 @@ impl Writer {
                 segment: last.id(),
                 end_page: self.tail.next_page,
                 last_commit: self.tail.next_commit - 1,
+                salt: last.header.context.salt,
             },
-            previous_salt: last.header.context.salt,
             checkpoints: &checkpoints,
             recycled,
         };
@@ -262,7 +261,7 @@ pub(super) fn create_segment(
     file.allocate(options.segment_bytes)?;
     vfs.sync_dir(dir)?;
     let mut salt = Vec::new();
-    for part in [new.id, new.previous_salt] {
+    for part in [new.id, new.previous.salt] {
         salt.extend(part.to_le_bytes());
     }
     let context = PageContext {

@@ -7,4 +7,7 @@
 
 mod crash_log;
 mod log_calls;
+mod log_damage;
 mod log_support;
+mod ordered;
+mod vfs_contract;
