@@ -1,18 +1,18 @@
 // What a person can do, and what follows from it: requests go out, the state changes at once where that is safe, and
 // the gateway confirms. One App per page.
 import { batch, effect, signal } from "@preact/signals";
-import { ApiError, type PageQuery, Rest } from "../api/rest";
+import { ApiError, Rest } from "../api/rest";
 import type { Channel, Emoji, Id, Login, Message } from "../api/types";
 import { browserSurroundings, type ConnectionState, GatewayClient } from "../gateway/client";
 import { dispatch, isWatching, markRead, mentionsMe } from "./dispatch";
-import { type History, PAGE_SIZE, withAround, withLatest, withNewer, withOlder, withReaction, withUpdated } from "./history";
-import { notify, notifyError, sentenceOf } from "./notices";
-import { added, marked, type Pending, persist, removed } from "./outbox";
+import { withReaction, withUpdated } from "./history";
+import { Loader } from "./loader";
+import { Mailer } from "./mailer";
+import { notify, notifyError } from "./notices";
 import { DIRECT, go, route } from "./route";
-import { isNewer, mintNonce } from "./snowflake";
+import { isNewer } from "./snowflake";
 import { State } from "./state";
 import { load, save } from "./storage";
-import { Table } from "./table";
 
 /** At most one "I am typing" per channel in this time, in milliseconds; the server shows it for ten seconds. */
 const TYPING_EVERY_MS = 8_000;
@@ -21,20 +21,16 @@ const ACK_AFTER_MS = 400;
 /** Above this many members the member column shows those the server offers first. */
 const MEMBERS_ASKED_MAX = 20_000;
 
-export type LoadKind = "latest" | "older" | "newer" | "around";
-
 export class App {
   readonly state = new State();
   readonly rest: Rest;
-  /** Why the last load of a channel failed; absent when it did not. */
-  readonly loadErrors = new Table<Id, string>();
+  readonly loader: Loader;
+  readonly mailer: Mailer;
   /** Called for a message that mentions me while I look elsewhere. */
   onMention: ((channel: Channel, message: Message) => void) | null = null;
   private token: string | null = load<string | null>("token", null);
   readonly isLoggedIn = signal(this.token !== null);
   private gateway: GatewayClient | null = null;
-  private readonly loads = new Map<string, Promise<void>>();
-  private readonly sends = new Map<Id, Promise<void>>();
   private readonly typedAtMs = new Map<Id, number>();
   private readonly askedMembers = new Set<Id>();
   /** Guilds that were just made or joined; the gateway has yet to tell about them. */
@@ -43,7 +39,8 @@ export class App {
 
   constructor() {
     this.rest = new Rest(`${location.origin}/api/v10`, () => this.token);
-    effect(() => persist(this.state.outbox.value));
+    this.loader = new Loader(this.state, this.rest);
+    this.mailer = new Mailer(this.state, this.rest);
     effect(() => this.acknowledgeWhenSeen());
   }
 
@@ -157,7 +154,7 @@ export class App {
   /** The channel on screen after a break: at the present the newest page joins; who reads further up is not moved. */
   private refresh(channel: Id): void {
     const history = this.state.history(channel);
-    if (!history.value.isLoaded || this.state.isAtPresent.value) void this.load(channel, "latest");
+    if (!history.value.isLoaded || this.state.isAtPresent.value) void this.loader.load(channel, "latest");
     else history.value = { ...history.value, hasNewer: true };
   }
 
@@ -187,7 +184,7 @@ export class App {
     });
     if (channel.guild_id) save(`last.${channel.guild_id}`, channel.id);
     save("last.guild", channel.guild_id ?? DIRECT);
-    if (!this.state.history(channel.id).value.isLoaded) void this.load(channel.id, "latest");
+    if (!this.state.history(channel.id).value.isLoaded) void this.loader.load(channel.id, "latest");
   }
 
   closeChannel(): void {
@@ -250,86 +247,12 @@ export class App {
     this.gateway?.requestMembers(guild, "", facts.memberCount > MEMBERS_ASKED_MAX ? 100 : 0);
   }
 
-  // --- history ---
-
-  /** Loads one page; calls for the same page share one request. A failure stays in `loadErrors` until the next try. */
-  load(channel: Id, kind: LoadKind, around: Id | null = null): Promise<void> {
-    const key = `${channel}:${kind}:${around ?? ""}`;
-    const running = this.loads.get(key);
-    if (running) return running;
-    const history = this.state.history(channel);
-    const limit = PAGE_SIZE;
-    const run = async (): Promise<void> => {
-      const before = history.peek().messages;
-      const page = await this.rest.messages(channel, { limit, ...pageQuery(kind, before, around) });
-      // The window may have moved on (a jump) while the page travelled; then its edge is no longer ours.
-      if (kind === "older" && history.peek().messages[0]?.id !== before[0]?.id) return;
-      if (kind === "newer" && history.peek().messages.at(-1)?.id !== before.at(-1)?.id) return;
-      history.value = this.withLiveGap(channel, merged(history.peek(), kind, page, limit), page.length > 0);
-    };
-    this.loadErrors.delete(channel);
-    const promise = run()
-      .catch((error: unknown) => this.loadErrors.set(channel, sentenceOf(error)))
-      .finally(() => this.loads.delete(key));
-    this.loads.set(key, promise);
-    return promise;
-  }
-
-  /** A message that was created while the page travelled is in neither; then there is more to load. */
-  private withLiveGap(channel: Id, history: History, mayLack: boolean): History {
-    const newest = this.state.channels.peek(channel)?.last_message_id;
-    const lacks = mayLack && !history.hasNewer && isNewer(newest, history.messages.at(-1)?.id);
-    return lacks ? { ...history, hasNewer: true } : history;
-  }
-
   // --- messages ---
 
   send(channel: Id, content: string, replyTo: Id | null): void {
-    const me = this.state.me.value;
-    if (!me) return;
-    const nowMs = Date.now();
-    const pending: Pending = {
-      nonce: mintNonce(nowMs, Math.random),
-      channelId: channel,
-      authorId: me.id,
-      content,
-      replyTo,
-      createdAtMs: nowMs,
-      state: "sending",
-      error: null,
-    };
-    batch(() => {
-      this.state.outbox.value = added(this.state.outbox.value, pending);
-      this.state.newLines.delete(channel);
-    });
+    // What is written next is told anew: this message ends the typing that others see.
     this.typedAtMs.delete(channel);
-    this.transmit(pending);
-  }
-
-  retry(pending: Pending): void {
-    this.state.outbox.value = marked(this.state.outbox.value, pending.nonce, "sending", null);
-    this.transmit(pending);
-  }
-
-  discard(pending: Pending): void {
-    this.state.outbox.value = removed(this.state.outbox.value, pending.nonce);
-  }
-
-  /** One send at a time per channel keeps a person's messages in the order they were written. */
-  private transmit(pending: Pending): void {
-    const before = this.sends.get(pending.channelId) ?? Promise.resolve();
-    const sent = before.then(async () => {
-      try {
-        const message = await this.rest.sendMessage(pending.channelId, pending);
-        batch(() => {
-          this.state.outbox.value = removed(this.state.outbox.value, pending.nonce);
-          dispatch(this.state, "MESSAGE_CREATE", message, Date.now());
-        });
-      } catch (error) {
-        this.state.outbox.value = marked(this.state.outbox.value, pending.nonce, "failed", sentenceOf(error));
-      }
-    });
-    this.sends.set(pending.channelId, sent);
+    this.mailer.send(channel, content, replyTo);
   }
 
   async edit(message: Message, content: string): Promise<void> {
@@ -389,10 +312,6 @@ export class App {
     this.rest.ack(channelId, last).catch(() => undefined); // The next acknowledgement covers this one.
   }
 
-  markGuildRead(guild: Id): void {
-    for (const channel of this.state.channelsOf(guild)) this.acknowledge(channel.id);
-  }
-
   /** Where the person is: the route's guild, if it is one. */
   currentGuild(): Id | null {
     const here = route.value;
@@ -403,26 +322,4 @@ export class App {
 /** The unique name behind what people type: the server knows lower case and no spaces. */
 export function accountName(typed: string): string {
   return typed.trim().toLowerCase().replace(/\s+/g, "-");
-}
-
-function pageQuery(kind: LoadKind, messages: readonly Message[], around: Id | null): PageQuery {
-  const oldest = messages[0]?.id;
-  const newest = messages.at(-1)?.id;
-  if (kind === "older" && oldest) return { before: oldest };
-  if (kind === "newer" && newest) return { after: newest };
-  if (kind === "around" && around) return { around };
-  return {};
-}
-
-function merged(history: History, kind: LoadKind, page: readonly Message[], limit: number): History {
-  switch (kind) {
-    case "latest":
-      return withLatest(history, page, limit);
-    case "older":
-      return withOlder(history, page, limit);
-    case "newer":
-      return withNewer(history, page, limit);
-    case "around":
-      return withAround(page);
-  }
 }

@@ -85,6 +85,9 @@ export function focusComposer(): void {
   composerFocus.value++;
 }
 
+/** Raised to bring the newest messages in sight. */
+export const presentWanted = signal(0);
+
 /** A message to bring in sight; `count` makes a repeated jump to the same message a new one. */
 export const jump = signal<{ readonly channel: Id; readonly message: Id; readonly count: number } | null>(null);
 export function jumpTo(channel: Id, message: Id): void {

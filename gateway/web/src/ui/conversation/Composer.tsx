@@ -6,7 +6,7 @@ import { Permission } from "../../store/permissions";
 import { load, save } from "../../store/storage";
 import { useApp } from "../context";
 import { CloseIcon, SendIcon, SmileIcon } from "../icons";
-import { composerFocus, composingIn, isTouch, startEdit, stopReply } from "../layout";
+import { composerFocus, composingIn, isTouch, presentWanted, startEdit, stopReply } from "../layout";
 import { toWire } from "./completion";
 import { LazyPicker } from "./MessageTools";
 import { TextField } from "./TextField";
@@ -52,6 +52,7 @@ function OpenComposer({ channel }: { channel: Channel }) {
     const content = text.trim();
     if (content === "" || left < 0) return;
     const users = channel.guild_id ? state.members(channel.guild_id).values().map((one) => one.user) : (channel.recipients ?? []);
+    presentWanted.value++;
     app.send(channel.id, toWire(content, users, channel.guild_id ? state.channelsOf(channel.guild_id) : []), replyTo?.id ?? null);
     setText("");
     save(`draft.${channel.id}`, null);

@@ -5,7 +5,7 @@ import { buildRows, type Row } from "../../store/rows";
 import { isNewer } from "../../store/snowflake";
 import { useApp } from "../context";
 import { ArrowDownIcon } from "../icons";
-import { composingIn, jump } from "../layout";
+import { composingIn, jump, presentWanted } from "../layout";
 import { useRoving } from "../roving";
 import { formatDay } from "../time";
 import { Introduction } from "./Introduction";
@@ -67,7 +67,7 @@ export function MessageList({ channel: latest }: { channel: Channel }) {
   const history = state.history(channel.id).value;
   const outbox = state.outbox.value;
   const newAfter = state.newLines.get(channel.id) ?? null;
-  const failure = app.loadErrors.get(channel.id);
+  const failure = app.loader.errors.get(channel.id);
   const rows = useMemo<ListRow[]>(() => {
     const pending = history.hasNewer ? [] : outbox.filter((one) => one.channelId === channel.id);
     const built: ListRow[] = buildRows(history.messages, pending, newAfter);
@@ -82,8 +82,8 @@ export function MessageList({ channel: latest }: { channel: Channel }) {
 
   const loadMore = (): void => {
     if (failure !== undefined || !history.isLoaded) return;
-    if (scroller.wantsOlder) void app.load(channel.id, "older");
-    if (scroller.wantsNewer) void app.load(channel.id, "newer");
+    if (scroller.wantsOlder) void app.loader.load(channel.id, "older");
+    if (scroller.wantsNewer) void app.loader.load(channel.id, "newer");
   };
   const publish = (): void => {
     state.isAtPresent.value = scroller.isAtPresent;
@@ -133,7 +133,7 @@ export function MessageList({ channel: latest }: { channel: Channel }) {
       redraw(0);
     };
     if (state.history(channel.id).peek().messages.some((message) => message.id === asked.message)) show();
-    else void app.load(channel.id, "around", asked.message).then(show);
+    else void app.loader.load(channel.id, "around", asked.message).then(show);
   }, [asked, channel.id]);
 
   const toPresent = (): void => {
@@ -141,9 +141,16 @@ export function MessageList({ channel: latest }: { channel: Channel }) {
       scroller.anchor = PRESENT;
       redraw(0);
     };
-    if (state.history(channel.id).peek().hasNewer) void app.load(channel.id, "latest").then(go);
+    if (state.history(channel.id).peek().hasNewer) void app.loader.load(channel.id, "latest").then(go);
     else go();
   };
+
+  const wanted = presentWanted.value;
+  const wantedBefore = useRef(wanted);
+  useLayoutEffect(() => {
+    if (wanted !== wantedBefore.current) toPresent();
+    wantedBefore.current = wanted;
+  }, [wanted]);
 
   const unread = newAfter === null ? 0 : history.messages.filter((message) => isNewer(message.id, newAfter)).length;
   const pillShown = (): boolean =>
@@ -155,7 +162,7 @@ export function MessageList({ channel: latest }: { channel: Channel }) {
     <div class="messages">
       <div class="viewport" ref={viewport} onScroll={scrolled}>
         {hasOlder && failure === undefined && <Skeleton />}
-        {failure !== undefined && <LoadFailure text={failure} retry={() => void app.load(channel.id, history.isLoaded ? "older" : "latest")} />}
+        {failure !== undefined && <LoadFailure text={failure} retry={() => void app.loader.load(channel.id, history.isLoaded ? "older" : "latest")} />}
         <ol
           ref={list}
           class="message-list"

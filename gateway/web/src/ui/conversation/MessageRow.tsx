@@ -29,6 +29,9 @@ interface Props {
 export const MessageRow = memo<Props>(({ message, channel, isGrouped, isEditing, isFlashing }) => {
   const app = useApp();
   const [isPicking, setPicking] = useState(false);
+  // The tools are made when they are needed: most rows pass by unused.
+  const [isPointed, setPointed] = useState(false);
+  const [hasFocus, setFocus] = useState(false);
   if (!isPlainMessage(message)) return <SystemRow message={message} channel={channel} />;
   const timeMs = Date.parse(message.timestamp);
   const name = app.state.nameOf(message.author, channel.guild_id);
@@ -44,7 +47,15 @@ export const MessageRow = memo<Props>(({ message, channel, isGrouped, isEditing,
     </span>
   ) : null;
   return (
-    <li class={classes.join(" ")} data-key={message.id} tabIndex={-1}>
+    <li
+      class={classes.join(" ")}
+      data-key={message.id}
+      tabIndex={-1}
+      onPointerEnter={() => setPointed(true)}
+      onPointerLeave={() => setPointed(false)}
+      onFocusIn={() => setFocus(true)}
+      onFocusOut={(event) => setFocus(event.currentTarget.contains(event.relatedTarget as Node | null))}
+    >
       {message.type === MessageType.Reply && <Quote message={message} channel={channel} />}
       <div class="message-side">
         {isGrouped ? (
@@ -76,7 +87,7 @@ export const MessageRow = memo<Props>(({ message, channel, isGrouped, isEditing,
         <Embeds list={message.embeds ?? []} mentions={mentionResolver(app, channel)} />
         <Reactions message={message} channel={channel} />
       </div>
-      {!isEditing && <MessageTools message={message} channel={channel} onPicking={setPicking} isPicking={isPicking} />}
+      {!isEditing && (isPointed || hasFocus || isPicking) && <MessageTools message={message} channel={channel} onPicking={setPicking} isPicking={isPicking} />}
     </li>
   );
 });

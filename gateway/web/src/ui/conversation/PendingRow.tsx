@@ -28,10 +28,10 @@ export const PendingRow = memo<{ pending: Pending; rowKey: string; isGrouped: bo
         {hasFailed && (
           <p class="failure" role="alert">
             <span>Not sent. {pending.error}</span>
-            <button type="button" class="link" onClick={() => app.retry(pending)}>
+            <button type="button" class="link" onClick={() => app.mailer.retry(pending)}>
               Retry
             </button>
-            <button type="button" class="link" onClick={() => app.discard(pending)}>
+            <button type="button" class="link" onClick={() => app.mailer.discard(pending)}>
               Discard
             </button>
           </p>
