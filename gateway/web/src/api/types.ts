@@ -36,6 +36,8 @@ export interface Overwrite {
 export const enum ChannelType {
   GuildText = 0,
   Direct = 1,
+  Category = 4,
+  Announcement = 5,
 }
 
 export interface Channel {

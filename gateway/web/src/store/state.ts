@@ -27,6 +27,19 @@ export interface Connection {
   readonly offlineSinceMs: number | null;
 }
 
+export interface Section {
+  readonly category: Channel | null;
+  readonly channels: readonly Channel[];
+}
+
+function isText(channel: Channel): boolean {
+  return channel.type === ChannelType.GuildText || channel.type === ChannelType.Announcement;
+}
+
+function byPosition(a: Channel, b: Channel): number {
+  return (a.position ?? 0) - (b.position ?? 0) || compareIds(a.id, b.id);
+}
+
 /** One person's typing ends this long after its last event, in milliseconds. */
 export const TYPING_TTL_MS = 10_000;
 
@@ -83,12 +96,23 @@ export class State {
     for (const [id, history] of this.histories) if (id !== this.openChannel.value) history.value = EMPTY_HISTORY;
   }
 
-  /** The channels of a guild that I may see, in their order. */
+  /** The channels with messages of a guild that I may see: those of no category first, then category by category. */
   channelsOf(guild: Id): Channel[] {
-    return this.channels
-      .values()
-      .filter((one) => one.guild_id === guild && one.type === ChannelType.GuildText && this.may(one, Permission.ViewChannel))
-      .sort((a, b) => (a.position ?? 0) - (b.position ?? 0) || compareIds(a.id, b.id));
+    return this.sectionsOf(guild).flatMap((section) => section.channels);
+  }
+
+  /** The same, under the headings they stand under; the first has none. Categories without a channel are left out. */
+  sectionsOf(guild: Id): Section[] {
+    const all = this.channels.values().filter((one) => one.guild_id === guild).sort(byPosition);
+    const texts = all.filter((one) => isText(one) && this.may(one, Permission.ViewChannel));
+    const categories = all.filter((one) => one.type === ChannelType.Category);
+    const known = new Set(categories.map((one) => one.id));
+    const sections: Section[] = [{ category: null, channels: texts.filter((one) => !known.has(one.parent_id ?? "")) }];
+    for (const category of categories) {
+      const channels = texts.filter((one) => one.parent_id === category.id);
+      if (channels.length > 0) sections.push({ category, channels });
+    }
+    return sections;
   }
 
   myMember(guild: Id): Member | undefined {

@@ -1,32 +1,39 @@
 // The channels of one guild, or the direct conversations.
+import { Fragment } from "preact";
 import { useRef } from "preact/hooks";
 import type { Channel } from "../api/types";
 import { Permission } from "../store/permissions";
 import { DIRECT, go } from "../store/route";
-import type { Guild } from "../store/state";
+import type { Guild, Section } from "../store/state";
 import { Avatar } from "./Avatar";
 import { useApp } from "./context";
-import { HashIcon, InviteIcon, PlusIcon } from "./icons";
+import { HashIcon, InviteIcon, PlusIcon, SearchIcon } from "./icons";
 import { drawer, overlay } from "./layout";
 import { useRoving } from "./roving";
 import { UserPanel } from "./UserPanel";
 
 export function ChannelColumn({ guild, current }: { guild: Guild | null; current: Channel | null }) {
   const { state } = useApp();
-  const list = useRef<HTMLUListElement>(null);
+  const list = useRef<HTMLDivElement>(null);
   useRoving(list, "button.channel");
-  const channels = guild ? state.channelsOf(guild.id) : state.directs.value;
+  const sections: readonly Section[] = guild ? state.sectionsOf(guild.id) : [{ category: null, channels: state.directs.value }];
+  const isEmpty = sections.every((section) => section.channels.length === 0);
   return (
     <nav class="channels" aria-label={guild ? "Channels" : "Direct messages"}>
       <header class="column-head">
         <h2 title={guild?.name}>{guild?.name ?? "Direct messages"}</h2>
+        {!guild && (
+          <button type="button" class="icon-button" aria-label="Find a person" title="Find a person (Ctrl-K)" onClick={() => (overlay.value = { kind: "switcher" })}>
+            <SearchIcon />
+          </button>
+        )}
         {guild && current && state.may(current, Permission.CreateInvite) && (
           <button type="button" class="icon-button" aria-label={`Invite people to ${guild.name}`} title="Invite people" onClick={() => (overlay.value = { kind: "invite", channel: current })}>
             <InviteIcon />
           </button>
         )}
       </header>
-      <div class="column-scroll">
+      <div class="column-scroll" ref={list}>
         {guild && (
           <div class="section-head">
             <h3>Channels</h3>
@@ -37,14 +44,23 @@ export function ChannelColumn({ guild, current }: { guild: Guild | null; current
             )}
           </div>
         )}
-        <ul ref={list}>
-          {channels.map((channel) => (
-            <li key={channel.id}>
-              <ChannelButton channel={channel} isCurrent={channel.id === current?.id} />
-            </li>
-          ))}
-        </ul>
-        {channels.length === 0 && <p class="hint column-hint">{guild ? "No channel here is open to you." : "Press Ctrl-K and type a name to write to somebody."}</p>}
+        {sections.map(({ category, channels }) => (
+          <Fragment key={category?.id ?? ""}>
+            {category && (
+              <div class="section-head">
+                <h3>{category.name}</h3>
+              </div>
+            )}
+            <ul>
+              {channels.map((channel) => (
+                <li key={channel.id}>
+                  <ChannelButton channel={channel} isCurrent={channel.id === current?.id} />
+                </li>
+              ))}
+            </ul>
+          </Fragment>
+        ))}
+        {isEmpty && <p class="hint column-hint">{guild ? "No channel here is open to you." : "Nobody yet. Press the magnifier and type a name."}</p>}
       </div>
       <UserPanel />
     </nav>

@@ -79,7 +79,7 @@ function NoChannel({ isDirect }: { isDirect: boolean }) {
           <DirectIcon />
         </span>
         <h2>{isDirect ? "Write to somebody" : "No channel is open to you here"}</h2>
-        <p>{isDirect ? "Choose a conversation, or press Ctrl-K and type a name." : "Ask the owner of the guild for access, or choose another guild."}</p>
+        <p>{isDirect ? "Choose a conversation, or press a name in the members of a guild." : "Ask the owner of the guild for access, or choose another guild."}</p>
       </div>
     </main>
   );

@@ -151,6 +151,13 @@ describe("members and channels", () => {
     expect(state.channelsOf("10").map((channel) => channel.id)).toEqual(["20"]);
   });
 
+  test("channels stand by position, those in categories after the others", () => {
+    const channel = (id: string, type: number, position: number, parent_id: string | null = null) => ({ id, guild_id: "10", type, name: id, position, parent_id });
+    const made = [channel("31", 4, 1), channel("32", 0, 9, "31"), channel("33", 0, 3), channel("34", 4, 0), channel("35", 2, 0), channel("36", 5, 4, "31"), channel("37", 0, 5, "99")];
+    for (const one of made) tell("CHANNEL_CREATE", one);
+    expect(state.sectionsOf("10").map((section) => [section.category?.id, ...section.channels.map((one) => one.id)])).toEqual([[undefined, "20", "33", "37"], ["31", "36", "32"]]);
+  });
+
   test("unknown events change nothing and do not throw", () => {
     expect(() => tell("SOMETHING_NEW", null)).not.toThrow();
   });
