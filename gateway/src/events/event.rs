@@ -1,7 +1,7 @@
 //! One dispatch, encoded once and shared by every session that receives it.
 //!
-//! The bytes are `{"t":"NAME","op":0,"d":{...},"s":`; a session appends its own sequence number and
-//! a closing brace while it writes. A message whose content is a privilege has a second encoding
+//! The bytes are the payload and the closing brace of the dispatch; a session writes its own envelope
+//! before them, `{"t":"NAME","op":0,"s":N,"d":`. A message whose content is a privilege has a second encoding
 //! with blank content for those without it.
 //!
 //! Cost: one allocation per encoding, whatever the number of sessions.
@@ -35,7 +35,7 @@ impl Event {
         Self {
             kind,
             intent: kind.intent(in_guild),
-            body: encode(kind, data),
+            body: encode(data),
             blank: None,
             subject: 0,
         }
@@ -45,7 +45,7 @@ impl Event {
     #[must_use]
     pub fn blank(mut self, data: &[u8], readers: Vec<Id>) -> Self {
         self.blank = Some(Box::new(Blank {
-            body: encode(self.kind, data),
+            body: encode(data),
             readers,
         }));
         self
@@ -96,7 +96,7 @@ impl Event {
         matches!(self.kind, EventKind::Ready | EventKind::GuildCreate)
     }
 
-    /// The bytes for one account.
+    /// What one account gets behind its envelope.
     pub fn body_for(&self, account: Id, intents: Intents) -> &[u8] {
         match &self.blank {
             Some(blank)
@@ -110,13 +110,10 @@ impl Event {
     }
 }
 
-fn encode(kind: EventKind, data: &[u8]) -> Box<[u8]> {
-    let name = kind.name();
-    let mut body = Vec::with_capacity(data.len() + name.len() + 26);
-    body.extend_from_slice(b"{\"t\":\"");
-    body.extend_from_slice(name.as_bytes());
-    body.extend_from_slice(b"\",\"op\":0,\"d\":");
+/// The payload with the closing brace of its dispatch.
+fn encode(data: &[u8]) -> Box<[u8]> {
+    let mut body = Vec::with_capacity(data.len() + 1);
     body.extend_from_slice(data);
-    body.extend_from_slice(b",\"s\":");
+    body.push(b'}');
     body.into_boxed_slice()
 }

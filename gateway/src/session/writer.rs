@@ -1,7 +1,6 @@
 //! Puts frames on the socket: control frames from a small buffer, events from shared memory.
 //!
-//! Up to [`BATCH_MAX`] events leave in one `writev` as `[frame header][shared body][sequence]}`; no
-//! event is copied. When the socket takes only a part, the writer remembers how many bytes of the
+//! Up to [`BATCH_MAX`] events leave in one `writev` as `[envelope][shared body]`; no event is copied. When the socket takes only a part, the writer remembers how many bytes of the
 //! first waiting event are out; nothing else is written before its rest.
 //!
 //! Cost: one system call per batch; no memory between batches.
@@ -18,8 +17,10 @@ use crate::ws::frame::{HEADER_BYTES_MAX, Opcode, encode_close, encode_frame, enc
 
 /// Events per system call.
 const BATCH_MAX: usize = 64;
-/// Longest sequence number with its closing brace, in bytes.
-const TAIL_BYTES_MAX: usize = 21;
+/// Longest envelope in bytes: header 10, keys 24, name 29, sequence 20, and some.
+const ENVELOPE_BYTES_MAX: usize = 96;
+/// Why writing an envelope cannot fail.
+const FITS: &str = "the longest name and number fit in an envelope";
 /// Control bytes that may wait; a client that makes us exceed it does not read.
 const CONTROL_BYTES_MAX: usize = 16 << 10;
 
@@ -31,27 +32,33 @@ pub(super) struct Writer {
     partial: Option<(u64, usize)>,
 }
 
-/// The parts of a frame that belong to one session alone.
+/// What goes before the shared body: the frame header and `{"t":"NAME","op":0,"s":N,"d":`.
+///
+/// `s` comes before `d`, because a library finds it by searching the text for its key.
 struct Envelope {
-    header: [u8; HEADER_BYTES_MAX],
-    header_len: usize,
-    tail: [u8; TAIL_BYTES_MAX],
-    tail_len: usize,
+    bytes: [u8; ENVELOPE_BYTES_MAX],
+    len: usize,
 }
 
 impl Envelope {
-    fn new(sequence: u64, body: &[u8]) -> Self {
-        let mut tail = [0; TAIL_BYTES_MAX];
-        let mut rest = tail.as_mut_slice();
-        write!(rest, "{sequence}}}").expect("20 digits and a brace fit in the tail");
-        let tail_len = TAIL_BYTES_MAX - rest.len();
-        let (header, header_len) = encode_header(Opcode::Text, body.len() + tail_len);
-        Self {
-            header,
-            header_len,
-            tail,
-            tail_len,
-        }
+    fn new(sequence: u64, event: &Event, body: &[u8]) -> Self {
+        let mut prefix = [0; ENVELOPE_BYTES_MAX - HEADER_BYTES_MAX];
+        let mut rest = prefix.as_mut_slice();
+        let name = event.kind().name();
+        write!(rest, r#"{{"t":"{name}","op":0,"s":{sequence},"d":"#).expect(FITS);
+        let rest_len = rest.len();
+        let prefix = &prefix[..prefix.len() - rest_len];
+        let (header, header_len) = encode_header(Opcode::Text, prefix.len() + body.len());
+        let mut bytes = [0; ENVELOPE_BYTES_MAX];
+        let mut rest = bytes.as_mut_slice();
+        rest.write_all(&header[..header_len]).expect(FITS);
+        rest.write_all(prefix).expect(FITS);
+        let len = ENVELOPE_BYTES_MAX - rest.len();
+        Self { bytes, len }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
     }
 }
 
@@ -126,18 +133,17 @@ impl Writer {
         batch: &[(u64, Arc<Event>)],
     ) -> io::Result<usize> {
         let (account, intents) = (session.facts.account, session.facts.intents);
-        let frames: Vec<(&[u8], Envelope)> = batch
+        let frames: Vec<(Envelope, &[u8])> = batch
             .iter()
             .map(|(sequence, event)| {
                 let body = event.body_for(account, intents);
-                (body, Envelope::new(*sequence, body))
+                (Envelope::new(*sequence, event, body), body)
             })
             .collect();
-        let mut slices = Vec::with_capacity(frames.len() * 3);
-        for (body, envelope) in &frames {
-            slices.push(IoSlice::new(&envelope.header[..envelope.header_len]));
+        let mut slices = Vec::with_capacity(frames.len() * 2);
+        for (envelope, body) in &frames {
+            slices.push(IoSlice::new(envelope.bytes()));
             slices.push(IoSlice::new(body));
-            slices.push(IoSlice::new(&envelope.tail[..envelope.tail_len]));
         }
         let mut out = slices.as_mut_slice();
         let first = batch.first().map_or(0, |(sequence, _)| *sequence);
@@ -150,8 +156,8 @@ impl Writer {
         count += io.try_write_vectored(out)?;
         let mut complete = 0;
         self.partial = None;
-        for ((sequence, _), (body, envelope)) in batch.iter().zip(&frames) {
-            let len = envelope.header_len + body.len() + envelope.tail_len;
+        for ((sequence, _), (envelope, body)) in batch.iter().zip(&frames) {
+            let len = envelope.len + body.len();
             if count < len {
                 self.partial = (count > 0).then_some((*sequence, count));
                 break;
