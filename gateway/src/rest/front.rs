@@ -14,12 +14,10 @@ use super::{PREFIXES, Shared};
 use crate::clock;
 use crate::id::Id;
 
-/// Identifies, counts, serves.
+/// Identifies, counts, serves. A request that is refused counts too.
 pub(crate) async fn front(State(app): State<Shared>, mut request: Request, next: Next) -> Response {
-    let caller = match identify(&app, request.headers()).await {
-        Ok(caller) => caller,
-        Err(error) => return error.into_response(),
-    };
+    let identified = identify(&app, request.headers()).await;
+    let caller = identified.as_ref().ok().copied().flatten();
     let route = request.extensions().get::<MatchedPath>();
     let route = bare(route.map_or("", MatchedPath::as_str)).to_owned();
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
@@ -35,13 +33,14 @@ pub(crate) async fn front(State(app): State<Shared>, mut request: Request, next:
     let verdict = app
         .limiter
         .count(request.method(), &route, key, clock::now_ms());
-    let mut response = if verdict.is_allowed() {
-        if let Some(caller) = caller {
+    let mut response = match identified {
+        _ if !verdict.is_allowed() => verdict.refusal(),
+        Err(error) => error.into_response(),
+        Ok(None) => next.run(request).await,
+        Ok(Some(caller)) => {
             request.extensions_mut().insert(caller);
+            next.run(request).await
         }
-        next.run(request).await
-    } else {
-        verdict.refusal()
     };
     verdict.write(response.headers_mut());
     response

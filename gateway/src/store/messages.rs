@@ -5,7 +5,7 @@
 //!
 //! # Invariants
 //!
-//! * A bucket is listed before or together with its first message, in one batch: they share a tablet.
+//! * A bucket is listed before its first message.
 //! * An edit or a deletion never makes a row (`upsert = false`).
 //! * A claimed nonce names the id under which its message is or will be stored: a retry finishes
 //!   what the first attempt began.
@@ -137,13 +137,11 @@ pub(crate) async fn insert(
     new_bucket: bool,
     heard: &Announcement,
 ) -> Result<()> {
-    let message = heard.on(insert_statement(row));
     if new_bucket {
-        let bucket = bucket_statement(row.channel_id, row.message_id.bucket());
-        db.execute_batch(vec![bucket, message]).await?;
-    } else {
-        db.execute(message).await?;
+        db.execute(bucket_statement(row.channel_id, row.message_id.bucket()))
+            .await?;
     }
+    db.execute(heard.on(insert_statement(row))).await?;
     Ok(())
 }
 
@@ -223,7 +221,7 @@ pub(crate) async fn delete(
     Ok(done.was_applied())
 }
 
-/// Deletes messages of one channel at once; the last write carries the announcement.
+/// Deletes messages of one channel; the write of the last one carries the announcement.
 pub(crate) async fn delete_many(
     db: &Db,
     channel: Id,
@@ -235,11 +233,15 @@ pub(crate) async fn delete_many(
         let values = vec![channel.into(), message.bucket().into(), (*message).into()];
         Statement::new(text).bind(values)
     };
-    let mut batch: Vec<Statement> = messages.iter().map(delete).collect();
-    if let Some(last) = batch.pop() {
-        batch.push(heard.on(last));
-        db.execute_batch(batch).await?;
+    // Alone, because the news of a batch would be told once for each of its writes.
+    let Some((last, others)) = messages.split_last() else {
+        return Ok(());
+    };
+    if !others.is_empty() {
+        db.execute_batch(others.iter().map(delete).collect())
+            .await?;
     }
+    db.execute(heard.on(delete(last))).await?;
     Ok(())
 }
 

@@ -10,7 +10,7 @@
 //! * Rows of a guild are one partition per table, so that loading its state is three slices.
 //! * A member row decides who is in a guild, `user_guilds` only finds it again.
 //! * Everything of one channel (messages, reactions, pins, buckets) has the placement key
-//!   `channel_id` and so lives in one tablet: a batch over it is atomic.
+//!   `channel_id` and so lives in one tablet.
 
 pub(crate) mod accounts;
 pub(crate) mod bans;

@@ -1,6 +1,7 @@
 //! Pinned messages of a channel, newest pin first.
 //!
-//! The list and the `pinned` mark on the message change in one batch: they share a tablet.
+//! The list changes before the `pinned` mark on the message, which is what everybody hears of: a
+//! crash between the two is repaired by doing it again.
 
 use chatdb::{Db, Result, Statement, Value};
 
@@ -24,9 +25,8 @@ pub(crate) async fn add(
 ) -> Result<()> {
     let text = "INSERT INTO flux.pins (channel_id, message_id, pinned_at) VALUES (?, ?, ?)";
     let values = vec![channel.into(), message.into(), Value::Timestamp(at_ms)];
-    let pin = Statement::new(text).bind(values);
-    db.execute_batch(vec![pin, heard.on(mark(channel, message, true))])
-        .await?;
+    db.execute(Statement::new(text).bind(values)).await?;
+    db.execute(heard.on(mark(channel, message, true))).await?;
     Ok(())
 }
 
@@ -37,9 +37,9 @@ pub(crate) async fn remove(
     heard: &Announcement,
 ) -> Result<()> {
     let text = "DELETE FROM flux.pins WHERE channel_id = ? AND message_id = ?";
-    let pin = Statement::new(text).bind(vec![channel.into(), message.into()]);
-    db.execute_batch(vec![pin, heard.on(mark(channel, message, false))])
+    db.execute(Statement::new(text).bind(vec![channel.into(), message.into()]))
         .await?;
+    db.execute(heard.on(mark(channel, message, false))).await?;
     Ok(())
 }
 
