@@ -196,6 +196,11 @@ impl Log {
         self.0.shared.lock().ledger.oldest_pinned()
     }
 
+    /// Largest payload of an entry in bytes: [`LogOptions::entry_bytes_max`] of this log.
+    pub fn entry_bytes_max(&self) -> usize {
+        self.0.options.entry_bytes_max()
+    }
+
     /// Counters and sizes.
     pub fn metrics(&self) -> LogMetrics {
         self.0.shared.lock().metrics()
