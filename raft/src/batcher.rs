@@ -28,7 +28,10 @@ use crate::clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::group::Proposed;
 use crate::id::ReplicaId;
-use crate::payload::{BATCH_BYTES_MAX, ENTRY_COMMANDS_MAX, Payload};
+use crate::payload::{
+    BATCH_BYTES_MAX, COMMAND_BYTES_MAX, ENTRY_COMMANDS_MAX, ENTRY_OVERHEAD_BYTES, Payload,
+    command_bytes,
+};
 use crate::replica::Replica;
 use crate::types::{Encoded, Raft, Types};
 
@@ -48,8 +51,39 @@ struct Waiting {
 pub(crate) struct Queue {
     waiting: Mutex<WaitingList>,
     ready: Notify,
-    commands_max: usize,
-    bytes_max: usize,
+    limits: Limits,
+}
+
+/// Upper bounds of a queue and of the entries that are made from it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// Commands that may wait.
+    pub(crate) waiting_commands: usize,
+    /// Bytes of commands that may wait, one command always excepted.
+    pub(crate) waiting_bytes: usize,
+    /// Bytes of the largest entry that the shared log takes.
+    pub(crate) entry_bytes: usize,
+}
+
+impl Limits {
+    /// Refuses a command that no entry can carry.
+    fn check(&self, command: &Bytes) -> Result<()> {
+        let room = self.entry_bytes.saturating_sub(ENTRY_OVERHEAD_BYTES);
+        if command.len() <= COMMAND_BYTES_MAX && command_bytes(command) <= room {
+            return Ok(());
+        }
+        let allowed = COMMAND_BYTES_MAX.min(room);
+        let message = format!(
+            "command of {} bytes: about {allowed} are allowed",
+            command.len()
+        );
+        Err(Error::new(ErrorKind::Invalid, message))
+    }
+
+    /// Bytes of commands, with their headers, after which an entry is closed.
+    fn batch_bytes(&self) -> usize {
+        BATCH_BYTES_MAX.min(self.entry_bytes.saturating_sub(ENTRY_OVERHEAD_BYTES))
+    }
 }
 
 #[derive(Debug, Default)]
@@ -60,18 +94,18 @@ struct WaitingList {
 }
 
 impl Queue {
-    pub(crate) fn new(commands_max: usize, bytes_max: usize) -> Self {
+    pub(crate) fn new(limits: Limits) -> Self {
         let waiting = Mutex::new(WaitingList::default());
         Self {
             waiting,
             ready: Notify::new(),
-            commands_max,
-            bytes_max,
+            limits,
         }
     }
 
     /// Queues `command`; the receiver gets its outcome.
     pub(crate) fn push(&self, command: Bytes) -> Result<oneshot::Receiver<Result<Proposed>>> {
+        self.limits.check(&command)?;
         let (answer, outcome) = oneshot::channel();
         {
             let mut list = self.waiting.lock();
@@ -79,8 +113,9 @@ impl Queue {
                 return Err(error.clone());
             }
             let (commands, bytes) = (list.commands.len(), list.bytes);
-            let full = commands >= self.commands_max
-                || (commands > 0 && bytes.saturating_add(command.len()) > self.bytes_max);
+            let full = commands >= self.limits.waiting_commands
+                || (commands > 0
+                    && bytes.saturating_add(command.len()) > self.limits.waiting_bytes);
             if full {
                 let message =
                     format!("proposal queue is full: {commands} commands, {bytes} bytes wait");
@@ -122,8 +157,8 @@ impl Queue {
         let mut taken = Vec::with_capacity(list.commands.len().min(ENTRY_COMMANDS_MAX));
         let mut bytes = 0usize;
         while let Some(next) = list.commands.front() {
-            let sum = bytes.saturating_add(next.command.len());
-            let fits = taken.is_empty() || sum <= BATCH_BYTES_MAX;
+            let sum = bytes.saturating_add(command_bytes(&next.command));
+            let fits = taken.is_empty() || sum <= self.limits.batch_bytes();
             if taken.len() == ENTRY_COMMANDS_MAX || !fits {
                 break;
             }

@@ -16,7 +16,6 @@ use crate::id::{GroupId, LogId, ReplicaId};
 use crate::keeper::Order;
 use crate::machine::decode_batch;
 use crate::membership::Membership;
-use crate::payload::check_command;
 use crate::replica::{DurablePoint, Replica};
 use crate::state_machine::CommittedBatch;
 use crate::types::{Raft, Types, from_raft_id, from_raft_membership};
@@ -109,7 +108,6 @@ impl Group {
     /// `Overloaded`, `NotLeader`, `Unavailable`, `Closed`, `Io`: nothing was done. `Unknown`: it may
     /// or may not be applied, now or later.
     pub async fn propose(&self, command: Bytes) -> Result<Proposed> {
-        check_command(&command)?;
         if let Some(failure) = self.0.replica.failure() {
             return Err(failure);
         }

@@ -23,7 +23,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::batcher::{Batcher, Queue};
+use crate::batcher::{Batcher, Limits, Queue};
 use crate::error::{Error, ErrorKind, Result};
 use crate::group::{Group, GroupParts};
 use crate::guard::ReadPolicy;
@@ -46,6 +46,32 @@ pub struct Failure {
     pub group: Option<GroupId>,
     /// What happened.
     pub error: Error,
+}
+
+impl Failure {
+    /// Whether it stops all groups: the disk has failed, under the log or under a state machine.
+    fn stops_all(&self) -> bool {
+        self.group.is_none() || self.error.kind() == ErrorKind::Io
+    }
+
+    /// Tells whoever watches the host. The first failure stays, but one that stops all groups
+    /// takes the place of one that stops its own.
+    pub(crate) fn report(self, failures: &watch::Sender<Option<Self>>) {
+        failures.send_if_modified(|failure| {
+            let weaker = |old: &Self| self.stops_all() && !old.stops_all();
+            let news = failure.as_ref().is_none_or(weaker);
+            if news {
+                *failure = Some(self);
+            }
+            news
+        });
+    }
+}
+
+/// Waits for a failure that stops all groups; `None` when the host is gone.
+async fn stopping(mut failure: watch::Receiver<Option<Failure>>) -> Option<Failure> {
+    let stops_all = |failure: &Option<Failure>| failure.as_ref().is_some_and(Failure::stops_all);
+    failure.wait_for(stops_all).await.ok()?.clone()
 }
 
 /// The replication of one process.
@@ -170,6 +196,13 @@ impl Host {
         let running = self.run(&replica, &raft);
         let limit = self.options.open_timeout;
         let lead = lead(&running.group, bootstrap);
+        let log_failed = stopping(self.failure.subscribe());
+        let lead = async {
+            tokio::select! {
+                led = lead => led,
+                Some(failure) = log_failed => Err(failure.error),
+            }
+        };
         let led = tokio::time::timeout(limit, lead).await.unwrap_or_else(|_| {
             let message = format!(
                 "raft group {} did not lead within {} ms",
@@ -245,10 +278,12 @@ impl Host {
     /// Starts the tasks that serve a group.
     fn run(&self, replica: &Arc<Replica>, raft: &Raft) -> Running {
         let options = &self.options;
-        let queue = Arc::new(Queue::new(
-            options.queue_commands_max,
-            options.queue_bytes_max,
-        ));
+        let limits = Limits {
+            waiting_commands: options.queue_commands_max,
+            waiting_bytes: options.queue_bytes_max,
+            entry_bytes: self.log.entry_bytes_max(),
+        };
+        let queue = Arc::new(Queue::new(limits));
         let orders = watch::Sender::new(Order::default());
         let batcher = Batcher {
             replica: Arc::clone(replica),
@@ -343,22 +378,12 @@ impl Running {
 
 /// Stops every group when the shared log has failed.
 async fn warden(
-    mut failure: watch::Receiver<Option<Failure>>,
+    failure: watch::Receiver<Option<Failure>>,
     members: Arc<Mutex<BTreeMap<GroupId, Member>>>,
 ) {
-    let log_failed = |failure: &Option<Failure>| {
-        failure
-            .as_ref()
-            .is_some_and(|failure| failure.group.is_none() || failure.error.kind() == ErrorKind::Io)
-    };
-    let Ok(failure) = failure
-        .wait_for(log_failed)
-        .await
-        .map(|failure| failure.clone())
-    else {
+    let Some(failure) = stopping(failure).await else {
         return;
     };
-    let Some(failure) = failure else { return };
     let groups: Vec<Group> = members
         .lock()
         .values()

@@ -143,13 +143,7 @@ impl Work {
         };
         let error = Error::from_log("flush", source);
         tracing::error!(error = ?error, "shared log failed; all raft groups of this process stop");
-        self.failure.send_if_modified(|failure| {
-            let first = failure.is_none();
-            if first {
-                *failure = Some(Failure { group: None, error });
-            }
-            first
-        });
+        Failure { group: None, error }.report(&self.failure);
         false
     }
 }

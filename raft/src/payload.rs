@@ -93,8 +93,16 @@ impl Payload {
     }
 }
 
+/// Bytes of an entry before its first command.
+pub(crate) const ENTRY_OVERHEAD_BYTES: usize = BATCH_HEADER_BYTES;
+
+/// Bytes that `command` takes in an entry.
+pub(crate) fn command_bytes(command: &Bytes) -> usize {
+    command.len().saturating_add(COMMAND_HEADER_BYTES)
+}
+
 /// Refuses a command that no entry can carry.
-pub(crate) fn check_command(command: &Bytes) -> Result<()> {
+fn check_command(command: &Bytes) -> Result<()> {
     if command.len() <= COMMAND_BYTES_MAX {
         return Ok(());
     }

@@ -98,16 +98,11 @@ impl Replica {
         }
         let group = self.group.0;
         tracing::error!(group, kind = ?error.kind(), error = ?error, "raft group stopped");
-        self.host_failure.send_if_modified(|failure| {
-            let first = failure.is_none();
-            if first {
-                *failure = Some(Failure {
-                    group: Some(self.group),
-                    error,
-                });
-            }
-            first
-        });
+        Failure {
+            group: Some(self.group),
+            error,
+        }
+        .report(&self.host_failure);
     }
 
     /// Marks the group as stopped by a failure that others have reported already.

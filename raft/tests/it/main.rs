@@ -1,1 +1,18 @@
-//! Integration tests.
+//! Integration tests. Names are claims; nothing sleeps, everything waits for a condition.
+
+#![expect(
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "tests fail by panicking, print their seed"
+)]
+
+mod batching;
+mod durability;
+mod failure;
+mod format;
+mod opening;
+mod purge;
+mod reads;
+mod simulation;
+mod support;
+mod writers;

@@ -1,0 +1,249 @@
+//! A state machine that records what it is fed, and a world whose power can be cut.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use lsm::log::{Log, LogOptions};
+use lsm::vfs::{FaultyVfs, Vfs};
+use parking_lot::{Condvar, Mutex};
+use raft::{
+    Applied, CommittedBatch, Error, ErrorKind, Group, GroupId, Host, HostOptions, LogId, Proposed,
+    Result, StateMachine,
+};
+
+/// What a state machine was fed in its present life, and what it would find after a crash.
+#[derive(Debug, Default)]
+pub(crate) struct Record {
+    pub(crate) batches: Vec<CommittedBatch>,
+    pub(crate) blanks: Vec<LogId>,
+    pub(crate) memberships: Vec<LogId>,
+    pub(crate) last: Option<LogId>,
+    membership: Bytes,
+    durable: Durable,
+    /// Fails with this error when a command says so.
+    refuse: Option<(Bytes, Error)>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Durable {
+    applied: Applied,
+    batches: Vec<CommittedBatch>,
+}
+
+/// The handle of a test on a recording state machine. Lives longer than the state machine.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Ledger {
+    record: Arc<Mutex<Record>>,
+    gate: Arc<Gate>,
+}
+
+/// Holds applies back while closed.
+#[derive(Debug, Default)]
+struct Gate {
+    closed: Mutex<bool>,
+    opened: Condvar,
+}
+
+/// The state machine: answers `index.op:command`.
+#[derive(Debug)]
+pub(crate) struct Recorder(Ledger);
+
+impl Ledger {
+    /// A state machine as the disk has it: what was not flushed is forgotten.
+    pub(crate) fn machine(&self) -> Recorder {
+        let mut record = self.record.lock();
+        let durable = record.durable.clone();
+        let refuse = record.refuse.take();
+        *record = Record {
+            batches: durable.batches.clone(),
+            last: durable.applied.id,
+            membership: durable.applied.membership.clone(),
+            durable,
+            refuse,
+            ..Record::default()
+        };
+        Recorder(self.clone())
+    }
+
+    /// A state machine that has kept nothing, as after the loss of its directory.
+    pub(crate) fn empty_machine(&self) -> Recorder {
+        *self.record.lock() = Record::default();
+        Recorder(self.clone())
+    }
+
+    /// Makes everything applied so far durable and returns its last index.
+    pub(crate) fn flush(&self) -> u64 {
+        let mut record = self.record.lock();
+        let applied = Applied {
+            id: record.last,
+            membership: record.membership.clone(),
+        };
+        record.durable = Durable {
+            applied,
+            batches: record.batches.clone(),
+        };
+        record.last.map_or(0, |last| last.index)
+    }
+
+    pub(crate) fn with<T>(&self, look: impl FnOnce(&Record) -> T) -> T {
+        look(&self.record.lock())
+    }
+
+    /// Every command with its index and op, in the order of applying.
+    pub(crate) fn commands(&self) -> Vec<(u64, u16, Bytes)> {
+        let record = self.record.lock();
+        let all = record.batches.iter().flat_map(|batch| {
+            let ops = batch.commands.iter().zip(0u16..);
+            ops.map(|(command, op)| (batch.id.index, op, command.clone()))
+        });
+        all.collect()
+    }
+
+    /// From now on, applying `command` fails with `error`.
+    pub(crate) fn refuse(&self, command: &'static str, error: Error) {
+        self.record.lock().refuse = Some((Bytes::from_static(command.as_bytes()), error));
+    }
+
+    pub(crate) fn close_gate(&self) {
+        *self.gate.closed.lock() = true;
+    }
+
+    pub(crate) fn open_gate(&self) {
+        *self.gate.closed.lock() = false;
+        self.gate.opened.notify_all();
+    }
+}
+
+/// The answer that a recorder gives to a command.
+pub(crate) fn answer(index: u64, op: u16, command: &Bytes) -> Bytes {
+    let mut answer = format!("{index}.{op}:").into_bytes();
+    answer.extend_from_slice(command);
+    answer.into()
+}
+
+impl StateMachine for Recorder {
+    fn applied(&self) -> Applied {
+        self.0.record.lock().durable.applied.clone()
+    }
+
+    fn apply(&mut self, batch: CommittedBatch) -> Result<Vec<Bytes>> {
+        let mut closed = self.0.gate.closed.lock();
+        while *closed {
+            self.0.gate.opened.wait(&mut closed);
+        }
+        drop(closed);
+        let mut record = self.0.record.lock();
+        if let Some((command, error)) = &record.refuse
+            && batch.commands.contains(command)
+        {
+            assert_ne!(error.kind(), ErrorKind::Bug, "told to panic");
+            return Err(error.clone());
+        }
+        let ops = batch.commands.iter().zip(0u16..);
+        let answers = ops
+            .map(|(command, op)| answer(batch.id.index, op, command))
+            .collect();
+        record.last = Some(batch.id);
+        record.batches.push(batch);
+        Ok(answers)
+    }
+
+    fn apply_membership(&mut self, id: LogId, membership: Bytes) -> Result<()> {
+        let mut record = self.0.record.lock();
+        record.membership = membership;
+        record.memberships.push(id);
+        record.last = Some(id);
+        Ok(())
+    }
+
+    fn apply_blank(&mut self, id: LogId) -> Result<()> {
+        let mut record = self.0.record.lock();
+        record.blanks.push(id);
+        record.last = Some(id);
+        Ok(())
+    }
+}
+
+/// A disk and the lives of a process on it.
+#[derive(Debug)]
+pub(crate) struct World {
+    pub(crate) vfs: FaultyVfs,
+}
+
+pub(crate) const GROUP: GroupId = GroupId(7);
+
+impl World {
+    pub(crate) fn new(seed: u64) -> Self {
+        println!("seed {seed}");
+        Self {
+            vfs: FaultyVfs::new(seed),
+        }
+    }
+
+    /// Opens the log and starts a host.
+    pub(crate) fn host(&self, options: HostOptions) -> Host {
+        self.try_host(options).expect("the host starts")
+    }
+
+    pub(crate) fn try_host(&self, options: HostOptions) -> Result<Host> {
+        open_host(Arc::new(self.vfs.clone()), Path::new("/data/log"), options)
+    }
+}
+
+/// One life of a process with threads. Everything of it is gone when this returns.
+pub(crate) fn life<T>(life: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime starts");
+    let outcome = runtime.block_on(life);
+    drop(runtime);
+    outcome
+}
+
+/// One life on a single thread: futures run in the order in which they were made ready.
+pub(crate) fn quiet_life<T>(life: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime starts");
+    let outcome = runtime.block_on(life);
+    drop(runtime);
+    outcome
+}
+
+pub(crate) fn open_host(vfs: Arc<dyn Vfs>, dir: &Path, options: HostOptions) -> Result<Host> {
+    let small = LogOptions {
+        segment_bytes: 16 * 1024 * 1024,
+        ..LogOptions::default()
+    };
+    let log = Log::open(vfs, dir, small)
+        .map_err(|source| Error::new(ErrorKind::Io, "the log does not open").with_source(source))?;
+    Host::start(log, options)
+}
+
+pub(crate) fn command(number: usize) -> Bytes {
+    Bytes::from(format!("command-{number}"))
+}
+
+/// Proposes all `commands` at once and waits for all outcomes, in order.
+pub(crate) async fn propose_all(group: &Group, commands: &[Bytes]) -> Vec<Result<Proposed>> {
+    let proposals = commands
+        .iter()
+        .map(|command| group.propose(command.clone()));
+    futures::future::join_all(proposals).await
+}
+
+/// Waits until `holds`, looking again after every yield; gives up after ten seconds.
+pub(crate) async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let wait = async {
+        while !holds() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    let waited = tokio::time::timeout(Duration::from_secs(10), wait).await;
+    assert!(waited.is_ok(), "never happened: {what}");
+}
