@@ -15,19 +15,31 @@
 //! * `engine` - memtables and SSTables of one tablet; reads, flush, compaction, recovery
 //! * [`log`] - the shared log of all Raft groups; the only write-ahead log there is
 
+mod cache;
+mod compaction;
 pub mod encoding;
 mod engine;
 pub mod error;
+mod iter;
 pub mod limits;
 pub mod log;
+mod manifest;
+mod memtable;
+mod metrics;
+mod options;
 pub mod ordered;
 mod row;
+mod sstable;
 pub mod vfs;
 
+pub use cache::{BlockCache, CacheMetrics};
 pub use engine::{
-    Flushed, ReadStats, ScanPage, ScanPartition, ScanPosition, ScanRead, SlicePage, SliceRead,
+    Engine, Flushed, ReadStats, ScanPage, ScanPartition, ScanPosition, ScanRead, SlicePage,
+    SliceRead, VerifyReport,
 };
 pub use error::{Error, ErrorKind, Result};
+pub use metrics::EngineMetrics;
+pub use options::{EngineOptions, TableOptions, WindowOptions};
 pub use row::{
     Cell, CellValue, CellWrite, Change, ColumnId, Liveness, Mutation, Operation, PartitionKey, Row,
     RowLiveness, TableId, Timestamp, Window,

@@ -39,3 +39,23 @@ pub const CELLS_PER_ROW_MAX: usize = 1 << 20;
 
 /// Largest path of a cell (element key of a collection), in bytes.
 pub const PATH_BYTES_MAX: usize = 64 * 1024;
+
+/// Largest key of a partition or of a row, in bytes.
+pub const ENGINE_KEY_BYTES_MAX: usize = KEY_BYTES_MAX;
+
+/// Largest data or index block before compression, in bytes: one row of the largest size, its
+/// keys, and the arrays around them.
+pub const BLOCK_BYTES_MAX: usize = ROW_BYTES_MAX + 2 * 1024 * 1024;
+
+/// Largest section of an SSTable (directory, filter, top index) before compression, in bytes.
+pub const SECTION_BYTES_MAX: usize = 256 * 1024 * 1024;
+
+const _: () = assert!(ROW_BYTES_MAX + 2 * ENGINE_KEY_BYTES_MAX < BLOCK_BYTES_MAX);
+
+/// Largest owner bytes of a flush, in bytes.
+pub const OWNER_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Largest edit of a manifest, in bytes.
+pub const EDIT_BYTES_MAX: usize = 256 * 1024 * 1024;
+
+const _: () = assert!(OWNER_BYTES_MAX < EDIT_BYTES_MAX);

@@ -1,7 +1,239 @@
 //! The engine of one tablet: memtables, SSTables and the manifest of all its tables.
+//!
+//! It has no log and no thread. The owner applies committed log entries to it ([`Engine::apply`]),
+//! and when memory is to be freed it freezes, flushes and compacts step by step. After a restart
+//! the owner applies the log again from [`Engine::flushed`] on.
+//!
+//! # Invariants
+//!
+//! * Sources are ordered by log index: everything in a memtable is newer than everything in a
+//!   file, and everything in the active memtable is newer than everything in a frozen one.
+//! * A reader sees the effect of each applied index on a partition wholly or not at all.
+//! * A partition lives in one window, so a slice touches the files of that window alone.
+//!
+//! # Threads
+//!
+//! One thread applies; any number read at the same time; flushing and compacting may run beside
+//! both, each on one thread at a time.
 
+mod checkpoint;
+mod compact;
+mod flush;
+mod read;
+mod recovery;
 mod request;
+mod scan;
+mod state;
+mod write;
 
+pub use checkpoint::VerifyReport;
 pub use request::{
     Flushed, ReadStats, ScanPage, ScanPartition, ScanPosition, ScanRead, SlicePage, SliceRead,
 };
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use parking_lot::{Mutex, RwLock};
+
+use crate::error::{Error, Result};
+use crate::manifest::{Edit, Manifest, TableFile};
+use crate::metrics::{Counters, EngineMetrics};
+use crate::options::{EngineOptions, TableOptions};
+use crate::row::{TableId, Timestamp};
+use crate::vfs::{Lock, Vfs};
+use state::{State, Writer};
+
+/// The engine of one tablet.
+#[derive(Debug)]
+pub struct Engine {
+    vfs: Arc<dyn Vfs>,
+    dir: PathBuf,
+    options: EngineOptions,
+    state: RwLock<Arc<State>>,
+    writer: Mutex<Writer>,
+    manifest: Mutex<Files>,
+    /// Held while a frozen memtable is written.
+    flushing: Mutex<()>,
+    /// Held while files are merged or dropped.
+    compacting: Mutex<()>,
+    tables: RwLock<BTreeMap<TableId, TableOptions>>,
+    counters: Counters,
+    _lock: Box<dyn Lock>,
+}
+
+/// The manifest and the numbers it gives to files.
+#[derive(Debug)]
+struct Files {
+    manifest: Manifest,
+    next_file: u64,
+}
+
+impl Engine {
+    /// Opens the engine in `dir`, or creates an empty one. Removes files that a crash left over.
+    pub fn open(vfs: Arc<dyn Vfs>, dir: &Path, options: EngineOptions) -> Result<Self> {
+        recovery::open(vfs, dir, options)
+    }
+
+    /// Where the files end: the owner applies the log again from the next index on.
+    pub fn flushed(&self) -> Flushed {
+        self.state().version.flushed.clone()
+    }
+
+    /// Last applied log index; after opening, the flushed one.
+    pub fn applied_index(&self) -> u64 {
+        self.writer.lock().index
+    }
+
+    /// Last timestamp used; the next operation must have a larger one.
+    pub fn last_timestamp(&self) -> Timestamp {
+        self.writer.lock().timestamp
+    }
+
+    /// Says what a table is like; not stored, so the owner repeats it after opening. Idempotent.
+    pub fn define_table(&self, id: TableId, options: TableOptions) -> Result<()> {
+        if options
+            .windowed
+            .is_some_and(|windowed| windowed.window_ms == 0)
+        {
+            return Err(Error::invalid("window_ms: use at least 1"));
+        }
+        self.tables.write().insert(id, options);
+        Ok(())
+    }
+
+    /// Forgets a table and removes its files. Waits for a running flush or compaction.
+    ///
+    /// The log may hold writes to the table that a restart applies again: the owner drops tables
+    /// that it does not know after catching up, see [`Self::stored_tables`].
+    pub fn drop_table(&self, id: TableId) -> Result<()> {
+        let _flushing = self.flushing.lock();
+        let _compacting = self.compacting.lock();
+        self.tables.write().remove(&id);
+        let state = {
+            let _writer = self.writer.lock();
+            let state = self.state();
+            state.active.write().drop_table(id);
+            for frozen in &state.frozen {
+                frozen.memtable.write().drop_table(id);
+            }
+            state
+        };
+        let gone: Vec<Arc<TableFile>> = state.version.table(id).map(Arc::clone).collect();
+        let mut epochs = state.version.epochs.clone();
+        epochs.drop_table(id);
+        if gone.is_empty() && epochs == state.version.epochs {
+            return Ok(());
+        }
+        let removed = gone.iter().map(|file| file.meta.number).collect();
+        let edit = Edit {
+            removed,
+            epochs: Some(epochs),
+            ..Edit::default()
+        };
+        self.commit(edit, Vec::new(), |_| ())?;
+        self.remove_files(&gone);
+        Ok(())
+    }
+
+    /// Tables that hold anything, defined or not.
+    pub fn stored_tables(&self) -> BTreeSet<TableId> {
+        let state = self.state();
+        let mut tables: BTreeSet<TableId> = state
+            .version
+            .files
+            .keys()
+            .map(|(table, _)| *table)
+            .collect();
+        tables.extend(state.active.read().tables());
+        for frozen in &state.frozen {
+            tables.extend(frozen.memtable.read().tables());
+        }
+        tables
+    }
+
+    /// Bytes of all memtables, active and frozen.
+    pub fn memory_bytes(&self) -> usize {
+        let state = self.state();
+        let frozen: usize = state
+            .frozen
+            .iter()
+            .map(|it| it.memtable.read().bytes())
+            .sum();
+        state.active.read().bytes() + frozen
+    }
+
+    /// What the engine holds and has done.
+    pub fn metrics(&self) -> EngineMetrics {
+        let state = self.state();
+        let mut metrics = self.counters.read();
+        metrics.active_bytes = state.active.read().bytes();
+        metrics.frozen = state.frozen.len();
+        metrics.frozen_bytes = state
+            .frozen
+            .iter()
+            .map(|it| it.memtable.read().bytes())
+            .sum();
+        metrics.windows = state.version.files.len();
+        for file in state.version.all() {
+            metrics.files += 1;
+            metrics.file_bytes += file.meta.len;
+            metrics.pinned_bytes += file.table.pinned_bytes();
+        }
+        metrics.cache = self.options.cache.metrics();
+        metrics
+    }
+
+    /// The state as of now.
+    fn state(&self) -> Arc<State> {
+        Arc::clone(&self.state.read())
+    }
+
+    /// Numbers for new files.
+    fn allocate_file(&self) -> u64 {
+        let mut files = self.manifest.lock();
+        let number = files.next_file;
+        files.next_file += 1;
+        number
+    }
+
+    /// Makes an edit durable and visible. `change` adapts the rest of the state in the same step.
+    fn commit(
+        &self,
+        mut edit: Edit,
+        added: Vec<Arc<TableFile>>,
+        change: impl FnOnce(&mut State),
+    ) -> Result<()> {
+        let mut files = self.manifest.lock();
+        edit.next_file = files.next_file;
+        files.manifest.append(&edit)?;
+        let version = {
+            let mut slot = self.state.write();
+            let mut state = State::clone(&slot);
+            state.version = Arc::new(state.version.with(&edit, added));
+            change(&mut state);
+            let version = Arc::clone(&state.version);
+            *slot = Arc::new(state);
+            version
+        };
+        let next_file = files.next_file;
+        files
+            .manifest
+            .roll(self.vfs.as_ref(), &version.to_edit(next_file))?;
+        Ok(())
+    }
+
+    /// Removes files that no version refers to any more. A failure costs space until the next
+    /// start sweeps them, so it is reported and not returned.
+    fn remove_files(&self, files: &[Arc<TableFile>]) {
+        for file in files {
+            if let Err(error) = self.vfs.remove(file.table.path()) {
+                tracing::warn!(
+                    error = error.chain(),
+                    "cannot remove a file that is not used"
+                );
+            }
+        }
+    }
+}

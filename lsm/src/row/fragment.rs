@@ -70,6 +70,15 @@ impl Fragment {
             && self.cells.is_empty()
     }
 
+    /// About how many bytes it takes when encoded; never less than its values and paths.
+    pub(crate) fn size_hint(&self) -> usize {
+        let cells = self
+            .cells
+            .iter()
+            .map(|cell| cell.path.len() + cell.value.bytes().map_or(0, Bytes::len) + 8);
+        cells.sum::<usize>() + 12 * self.complex.len() + 32
+    }
+
     /// Visits the timestamp of every datum and deletion.
     pub(crate) fn timestamps(&self) -> impl Iterator<Item = Timestamp> {
         (self.deletion != Timestamp::ZERO)

@@ -113,7 +113,7 @@ impl RangeDeletions {
     }
 
     /// Deletes `start..end` at `timestamp`. An empty range is ignored.
-    pub(crate) fn insert(&mut self, start: Edge, end: Edge, timestamp: Timestamp) {
+    pub(crate) fn insert(&mut self, start: &Edge, end: &Edge, timestamp: Timestamp) {
         if start >= end {
             return;
         }
@@ -121,10 +121,10 @@ impl RangeDeletions {
         let before = self.at(start.place());
         self.changes.entry(end.clone()).or_insert(after);
         self.changes.entry(start.clone()).or_insert(before);
-        for (_, deletion) in self.changes.range_mut(&start..&end) {
+        for (_, deletion) in self.changes.range_mut(start..end) {
             *deletion = (*deletion).max(timestamp);
         }
-        self.simplify(&start, &end);
+        self.simplify(start, end);
     }
 
     /// The deletion in force at `place`.
@@ -213,7 +213,7 @@ mod tests {
             let mut ordered = ranges.clone();
             if swap { ordered.reverse(); }
             for (start, end, timestamp) in ordered {
-                deletions.insert(edge(start), edge(end), Timestamp(timestamp));
+                deletions.insert(&edge(start), &edge(end), Timestamp(timestamp));
             }
             for key in 0_u8..9 {
                 let place = [key];

@@ -6,8 +6,11 @@
 )]
 
 mod crash_log;
+mod engine_basics;
+mod engine_support;
 mod log_calls;
 mod log_damage;
 mod log_support;
+mod model;
 mod ordered;
 mod vfs_contract;

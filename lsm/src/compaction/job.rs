@@ -1,0 +1,211 @@
+//! Merges files of one window into one.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::purge::Purge;
+use crate::error::Result;
+use crate::iter::{Cursor, Merger, Next};
+use crate::manifest::TableFile;
+use crate::memtable::Epochs;
+use crate::row::range::{Edge, Place};
+use crate::row::{Fragment, TableId, Timestamp, codec, merge};
+use crate::sstable::{FileCursor, PartitionHead, Slice, TableReader, TableWriter};
+
+/// Where the merged rows go. The file is created when the first of them is known.
+pub(crate) trait Output {
+    /// The writer of the file.
+    fn writer(&mut self) -> Result<&mut TableWriter>;
+}
+
+/// A merge and what it may forget.
+struct Job<'a> {
+    table: TableId,
+    outside: &'a [Arc<TableFile>],
+    epochs: &'a Epochs,
+    now_ms: u64,
+}
+
+/// An input and the next partition it has.
+struct Input {
+    /// `None` while it is lent to a partition.
+    reader: Option<TableReader>,
+    next: Option<(u64, Bytes)>,
+}
+
+/// The partition being written; its header is written when the first thing in it is.
+struct OpenPartition<'a, O> {
+    output: &'a mut O,
+    token: u64,
+    key: &'a [u8],
+    deletion: Timestamp,
+    static_row: Option<Fragment>,
+    is_begun: bool,
+}
+
+/// Merges `inputs`, which with `outside` are all files of one table and window.
+pub(crate) fn merge_files(
+    inputs: &[Arc<TableFile>],
+    outside: &[Arc<TableFile>],
+    epochs: &Epochs,
+    now_ms: u64,
+    output: &mut impl Output,
+) -> Result<()> {
+    let Some(first) = inputs.first() else {
+        return Ok(());
+    };
+    let job = Job {
+        table: first.meta.properties.table,
+        outside,
+        epochs,
+        now_ms,
+    };
+    let mut sources = Vec::with_capacity(inputs.len());
+    for file in inputs {
+        let mut reader = TableReader::new(Arc::clone(&file.table), None);
+        let next = reader.next_partition(0, None)?;
+        sources.push(Input {
+            reader: Some(reader),
+            next,
+        });
+    }
+    while let Some((token, key)) = lowest(&sources) {
+        job.partition(&mut sources, token, &key, output)?;
+    }
+    Ok(())
+}
+
+fn lowest(sources: &[Input]) -> Option<(u64, Bytes)> {
+    sources
+        .iter()
+        .filter_map(|source| source.next.as_ref())
+        .min()
+        .cloned()
+}
+
+impl Job<'_> {
+    fn partition(
+        &self,
+        sources: &mut [Input],
+        token: u64,
+        key: &Bytes,
+        output: &mut impl Output,
+    ) -> Result<()> {
+        let (from, to) = (Place::START.to_edge(), Edge::End);
+        let slice = Arc::new(Slice {
+            table: self.table,
+            token,
+            key: key.clone(),
+            from,
+            to,
+            reverse: false,
+        });
+        let mut cursors = Vec::new();
+        let mut lenders = Vec::new();
+        let mut merged = (Timestamp::ZERO, Fragment::default());
+        for (number, source) in sources.iter_mut().enumerate() {
+            if source
+                .next
+                .as_ref()
+                .is_none_or(|next| (next.0, &next.1) != (token, key))
+            {
+                continue;
+            }
+            let Some(reader) = source.reader.take() else {
+                continue;
+            };
+            match FileCursor::open(reader, &slice)? {
+                Err(reader) => return Err(reader.index_error("the partition that it lists")),
+                Ok((cursor, head)) => {
+                    merged = add_head(merged, &head, &cursor)?;
+                    cursors.push(Cursor::File(Box::new(cursor)));
+                    lenders.push(number);
+                }
+            }
+        }
+        let (deletion, static_row) = merged;
+        let epoch = self.epochs.deletion(self.table, token, key);
+        let purge = Purge::new(self.outside, token, key, self.now_ms);
+        let covering = deletion.max(epoch);
+        let kept = purge.deletion(deletion, epoch);
+        let static_row = purge.row(static_row, covering);
+        let is_begun = false;
+        let mut open = OpenPartition {
+            output,
+            token,
+            key,
+            deletion: kept,
+            static_row,
+            is_begun,
+        };
+        if open.deletion != Timestamp::ZERO || open.static_row.is_some() {
+            open.writer()?;
+        }
+        let mut merger = Merger::new(cursors, false, covering, None);
+        write_rows(&mut merger, &purge, covering, &mut open)?;
+        for (number, cursor) in lenders.into_iter().zip(merger.into_cursors()) {
+            if let Cursor::File(cursor) = cursor {
+                let mut reader = cursor.into_reader();
+                sources[number].next = reader.next_partition(token, Some(key))?;
+                sources[number].reader = Some(reader);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn add_head(
+    (deletion, static_row): (Timestamp, Fragment),
+    head: &PartitionHead,
+    cursor: &FileCursor,
+) -> Result<(Timestamp, Fragment)> {
+    let deletion = deletion.max(head.deletion);
+    let Some((body, base)) = &head.static_row else {
+        return Ok((deletion, static_row));
+    };
+    let found = codec::decode(body, *base).map_err(|error| cursor.row_error(error))?;
+    Ok((deletion, merge::merge(static_row, found)))
+}
+
+fn write_rows<O: Output>(
+    merger: &mut Merger,
+    purge: &Purge,
+    covering: Timestamp,
+    open: &mut OpenPartition<'_, O>,
+) -> Result<()> {
+    let mut in_force = Timestamp::ZERO;
+    loop {
+        match merger.settle()? {
+            Next::End | Next::Cut => return Ok(()),
+            Next::Row => {
+                let row = purge.row(merger.fragment()?, merger.deletion());
+                if let Some(row) = row {
+                    open.writer()?.row(merger.key(), &row)?;
+                }
+                merger.advance()?;
+            }
+            Next::Edge => {
+                let edge = merger.place().map(Place::to_edge);
+                merger.advance()?;
+                let next = purge.deletion(merger.range_deletion(), covering);
+                if let Some(edge) = edge.filter(|_| next != in_force) {
+                    open.writer()?.edge(edge.place(), next)?;
+                    in_force = next;
+                }
+            }
+        }
+    }
+}
+
+impl<O: Output> OpenPartition<'_, O> {
+    fn writer(&mut self) -> Result<&mut TableWriter> {
+        let writer = self.output.writer()?;
+        if !self.is_begun {
+            self.is_begun = true;
+            let static_row = self.static_row.take();
+            writer.partition(self.token, self.key, self.deletion, static_row.as_ref())?;
+        }
+        Ok(writer)
+    }
+}

@@ -1,0 +1,182 @@
+//! Writing frozen memtables to SSTables: one file per table and window, one manifest edit.
+
+use std::sync::Arc;
+
+use super::Engine;
+use super::state::Frozen;
+use crate::encoding::checksum::xxh3;
+use crate::error::{Error, Result};
+use crate::manifest::{Edit, FileMeta, TableFile, table_path};
+use crate::memtable::MemPartition;
+use crate::metrics::add;
+use crate::row::range::Place;
+use crate::row::{TableId, Timestamp, Window, codec};
+use crate::sstable::{TableWriter, WriterOptions};
+
+use super::Flushed;
+
+/// A file being written and what the manifest will say about it.
+#[derive(Debug)]
+pub(super) struct NewFile {
+    writer: TableWriter,
+    number: u64,
+    uid: u64,
+}
+
+impl Engine {
+    /// Writes the oldest frozen memtable. Returns whether more wait.
+    ///
+    /// After a failure the memtable is still there and the step can be tried again, unless the
+    /// manifest failed: then the engine must be opened again.
+    pub fn flush_step(&self) -> Result<bool> {
+        let _flushing = self.flushing.lock();
+        let state = self.state();
+        let Some(frozen) = state.frozen.first() else {
+            return Ok(false);
+        };
+        let mut files = Vec::new();
+        let written = self.write_memtable(frozen, &mut files);
+        if let Err(error) = written.and_then(|()| self.vfs.sync_dir(&self.dir)) {
+            self.remove_files(&files);
+            return Err(error);
+        }
+        let epochs = self.merged_epochs(frozen);
+        let flushed = Flushed {
+            index: frozen.index,
+            timestamp: frozen.timestamp,
+            owner: frozen.owner.clone(),
+        };
+        let added = files.iter().map(|file| file.meta.clone()).collect();
+        let edit = Edit {
+            added,
+            flushed: Some(flushed),
+            epochs,
+            ..Edit::default()
+        };
+        let bytes = files.iter().map(|file| file.meta.len).sum();
+        self.commit(edit, files, |state| {
+            state.frozen.remove(0);
+        })?;
+        add(&self.counters.flushes, 1);
+        add(&self.counters.flushed_bytes, bytes);
+        Ok(!self.state().frozen.is_empty())
+    }
+
+    /// All placement deletions including those of `frozen`, if it has any.
+    fn merged_epochs(&self, frozen: &Frozen) -> Option<crate::memtable::Epochs> {
+        let memtable = frozen.memtable.read();
+        memtable.epochs().iter().next()?;
+        let mut epochs = self.state().version.epochs.clone();
+        epochs.merge(memtable.epochs());
+        Some(epochs)
+    }
+
+    fn write_memtable(&self, frozen: &Frozen, files: &mut Vec<Arc<TableFile>>) -> Result<()> {
+        let memtable = frozen.memtable.read();
+        let indexes = memtable.indexes().unwrap_or((frozen.index, frozen.index));
+        let mut current: Option<(TableId, Window, NewFile)> = None;
+        for (table, token, key, partition) in memtable.grouped() {
+            let window = partition.window();
+            let is_same = current
+                .as_ref()
+                .is_some_and(|(t, w, _)| (*t, *w) == (table, window));
+            if !is_same {
+                if let Some((_, _, file)) = current.take() {
+                    files.push(self.finish_file(file, false)?);
+                }
+                current = Some((table, window, self.new_file(table, window, indexes)?));
+            }
+            if let Some((_, _, file)) = &mut current {
+                write_partition(&mut file.writer, token, key, partition)?;
+            }
+        }
+        if let Some((_, _, file)) = current {
+            files.push(self.finish_file(file, false)?);
+        }
+        Ok(())
+    }
+
+    /// Creates a file for rows of one table and window.
+    pub(super) fn new_file(
+        &self,
+        table: TableId,
+        window: Window,
+        indexes: (u64, u64),
+    ) -> Result<NewFile> {
+        let number = self.allocate_file();
+        let mut identity = number.to_le_bytes().to_vec();
+        identity.extend_from_slice(&indexes.1.to_le_bytes());
+        identity.extend_from_slice(&table.0.to_le_bytes());
+        identity.extend_from_slice(&window.0.to_le_bytes());
+        let uid = xxh3(self.options.seed, &identity);
+        let options = WriterOptions {
+            uid,
+            table,
+            window,
+            indexes,
+            block_bytes: self.options.block_bytes,
+            level: self.options.compression_level,
+        };
+        let path = table_path(&self.dir, number);
+        let writer = TableWriter::create(self.vfs.as_ref(), &path, options)?;
+        Ok(NewFile {
+            writer,
+            number,
+            uid,
+        })
+    }
+
+    /// Finishes and opens a file. Its name is not durable before the directory is synced.
+    pub(super) fn finish_file(&self, file: NewFile, is_sealed: bool) -> Result<Arc<TableFile>> {
+        let NewFile {
+            writer,
+            number,
+            uid,
+        } = file;
+        let (properties, len) = writer.finish()?;
+        let meta = FileMeta {
+            number,
+            uid,
+            len,
+            is_sealed,
+            properties,
+        };
+        TableFile::open(self.vfs.as_ref(), &self.dir, meta).map(Arc::new)
+    }
+}
+
+impl NewFile {
+    /// Takes the rows.
+    pub(super) fn writer(&mut self) -> &mut TableWriter {
+        &mut self.writer
+    }
+}
+
+fn write_partition(
+    writer: &mut TableWriter,
+    token: u64,
+    key: &[u8],
+    partition: &MemPartition,
+) -> Result<()> {
+    let decode = |body| {
+        codec::decode(body, Timestamp::ZERO).map_err(|error| {
+            Error::invalid(format!(
+                "a memtable row does not decode: {error}; report this"
+            ))
+        })
+    };
+    let static_row = partition.static_row().map(decode).transpose()?;
+    writer.partition(token, key, partition.deletion(), static_row.as_ref())?;
+    let mut edges = partition.ranges().iter().peekable();
+    for (key, body) in partition.rows() {
+        while let Some((edge, deletion)) = edges.next_if(|(edge, _)| edge.place() < Place::row(key))
+        {
+            writer.edge(edge.place(), deletion)?;
+        }
+        writer.row(key, &decode(body)?)?;
+    }
+    for (edge, deletion) in edges {
+        writer.edge(edge.place(), deletion)?;
+    }
+    Ok(())
+}

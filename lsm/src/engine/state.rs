@@ -1,0 +1,42 @@
+//! What readers share and what the writer owns.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::iter::SharedMemtable;
+use crate::manifest::Version;
+use crate::row::Timestamp;
+
+/// One state of the engine. Readers hold it while they read; writers replace it.
+#[derive(Clone, Debug)]
+pub(super) struct State {
+    /// The memtable that is written to.
+    pub(super) active: SharedMemtable,
+    /// Memtables that wait for flushing, oldest first.
+    pub(super) frozen: Vec<Arc<Frozen>>,
+    /// Files.
+    pub(super) version: Arc<Version>,
+}
+
+/// A memtable that nobody writes to any more.
+#[derive(Debug)]
+pub(super) struct Frozen {
+    /// The memtable.
+    pub(super) memtable: SharedMemtable,
+    /// Last applied log index.
+    pub(super) index: u64,
+    /// Last timestamp used.
+    pub(super) timestamp: Timestamp,
+    /// What the owner wants back with them.
+    pub(super) owner: Bytes,
+}
+
+/// Where applying is.
+#[derive(Debug)]
+pub(super) struct Writer {
+    /// Last applied log index.
+    pub(super) index: u64,
+    /// Last timestamp used.
+    pub(super) timestamp: Timestamp,
+}

@@ -1,0 +1,145 @@
+//! One change of the set of files, and its bytes.
+#![deny(clippy::indexing_slicing)]
+
+use bytes::Bytes;
+
+use crate::encoding::{DecodeError, Reader, varint};
+use crate::engine::Flushed;
+use crate::limits::{ENGINE_KEY_BYTES_MAX, OWNER_BYTES_MAX};
+use crate::memtable::Epochs;
+use crate::row::{TableId, Timestamp, codec};
+use crate::sstable::Properties;
+
+const TAG_ADD: u8 = 1;
+const TAG_REMOVE: u8 = 2;
+const TAG_FLUSHED: u8 = 3;
+const TAG_EPOCHS: u8 = 4;
+const TAG_NEXT_FILE: u8 = 5;
+
+/// What the manifest knows about a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct FileMeta {
+    /// Number, which is its name.
+    pub(crate) number: u64,
+    /// Identity, which seeds its checksums.
+    pub(crate) uid: u64,
+    /// Length in bytes.
+    pub(crate) len: u64,
+    /// Whether it was made from everything its window held.
+    pub(crate) is_sealed: bool,
+    /// Statistics.
+    pub(crate) properties: Properties,
+}
+
+/// One change of the state of an engine.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Edit {
+    /// Files that come.
+    pub(crate) added: Vec<FileMeta>,
+    /// Numbers of files that go.
+    pub(crate) removed: Vec<u64>,
+    /// New flushed position, if it changes.
+    pub(crate) flushed: Option<Flushed>,
+    /// All placement deletions, if they change.
+    pub(crate) epochs: Option<Epochs>,
+    /// No file of this number or a larger one exists.
+    pub(crate) next_file: u64,
+}
+
+impl Edit {
+    /// The bytes of the edit.
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut out = vec![TAG_NEXT_FILE];
+        varint::encode(&mut out, self.next_file);
+        for file in &self.added {
+            out.push(TAG_ADD);
+            varint::encode(&mut out, file.number);
+            out.extend_from_slice(&file.uid.to_le_bytes());
+            varint::encode(&mut out, file.len);
+            out.push(u8::from(file.is_sealed));
+            file.properties.encode(&mut out);
+        }
+        for number in &self.removed {
+            out.push(TAG_REMOVE);
+            varint::encode(&mut out, *number);
+        }
+        if let Some(flushed) = &self.flushed {
+            out.push(TAG_FLUSHED);
+            varint::encode(&mut out, flushed.index);
+            varint::encode(&mut out, flushed.timestamp.0);
+            codec::put_bytes(&mut out, &flushed.owner);
+        }
+        if let Some(epochs) = &self.epochs {
+            out.push(TAG_EPOCHS);
+            varint::encode(&mut out, epochs.iter().count() as u64);
+            for (table, token, placement, timestamp) in epochs.iter() {
+                varint::encode(&mut out, u64::from(table.0));
+                out.extend_from_slice(&token.to_le_bytes());
+                codec::put_bytes(&mut out, placement);
+                varint::encode(&mut out, timestamp.0);
+            }
+        }
+        out
+    }
+
+    /// Reads what [`Self::encode`] wrote.
+    pub(crate) fn decode(payload: &Bytes) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(payload);
+        let mut edit = Self::default();
+        while !reader.is_empty() {
+            match reader.u8("tag of an edit")? {
+                TAG_NEXT_FILE => edit.next_file = reader.varint("next file number")?,
+                TAG_ADD => edit.added.push(FileMeta::decode(payload, &mut reader)?),
+                TAG_REMOVE => edit.removed.push(reader.varint("file number")?),
+                TAG_FLUSHED => {
+                    let index = reader.varint("flushed index")?;
+                    let timestamp = Timestamp(reader.varint("flushed timestamp")?);
+                    let owner = reader.prefixed(OWNER_BYTES_MAX, "owner bytes")?;
+                    // A copy: the owner bytes live as long as the engine, the edit does not.
+                    let owner = Bytes::copy_from_slice(owner);
+                    edit.flushed = Some(Flushed {
+                        index,
+                        timestamp,
+                        owner,
+                    });
+                }
+                TAG_EPOCHS => edit.epochs = Some(decode_epochs(&mut reader)?),
+                _ => return Err(reader.error("a known tag")),
+            }
+        }
+        Ok(edit)
+    }
+}
+
+impl FileMeta {
+    fn decode(payload: &Bytes, reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let number = reader.varint("file number")?;
+        let uid = reader.u64("file identity")?;
+        let len = reader.varint("file length")?;
+        let is_sealed = match reader.u8("sealed or not")? {
+            0 => false,
+            1 => true,
+            _ => return Err(reader.error("sealed or not")),
+        };
+        let properties = Properties::decode(payload, reader)?;
+        Ok(Self {
+            number,
+            uid,
+            len,
+            is_sealed,
+            properties,
+        })
+    }
+}
+
+fn decode_epochs(reader: &mut Reader<'_>) -> Result<Epochs, DecodeError> {
+    let mut epochs = Epochs::default();
+    for _ in 0..reader.varint("count of placement deletions")? {
+        let table = u32::try_from(reader.varint("table")?).map_err(|_| reader.error("a table"))?;
+        let token = reader.u64("token")?;
+        let placement = reader.prefixed(ENGINE_KEY_BYTES_MAX, "placement key")?;
+        let timestamp = Timestamp(reader.varint("placement deletion")?);
+        epochs.insert(TableId(table), token, placement, timestamp);
+    }
+    Ok(epochs)
+}

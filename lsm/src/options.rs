@@ -1,0 +1,100 @@
+//! Settings of an engine and of its tables.
+
+use std::sync::Arc;
+
+use crate::cache::BlockCache;
+use crate::error::{Error, Result};
+
+/// Settings of one [`crate::Engine`].
+#[derive(Clone, Debug)]
+pub struct EngineOptions {
+    /// Blocks kept in memory, shared by all engines of a process. Default: 64 MiB.
+    pub cache: Arc<BlockCache>,
+    /// Bytes of a data block before compression. Default: 16 KiB. Range: 1 KiB ..= 64 KiB.
+    ///
+    /// Larger: better compression and fewer index entries, but a point read decompresses more.
+    pub block_bytes: usize,
+    /// zstd level of data blocks. Default: 3. Range: 1 ..= 19.
+    pub compression_level: i32,
+    /// Frozen memtables that may wait for [`crate::Engine::flush_step`]. Default: 4. Range: 1 ..= 64.
+    pub frozen_max: usize,
+    /// Files of similar size, adjacent in log order, that are merged into one. Default: 4.
+    /// Range: 2 ..= 32.
+    ///
+    /// Larger: less write amplification, but a read merges more files.
+    pub tier_files: usize,
+    /// How long after its end a window is still expected to be written, in milliseconds.
+    /// Default: 2 h. Later writes are stored as well; they only cost another merge.
+    pub seal_grace_ms: u64,
+    /// Mixed into the identity of every file, so that a block of another engine's file does not
+    /// pass as one of ours. Default: 0; give each engine its own random number.
+    pub seed: u64,
+}
+
+impl Default for EngineOptions {
+    fn default() -> Self {
+        Self {
+            cache: Arc::new(BlockCache::new(64 * 1024 * 1024)),
+            block_bytes: 16 * 1024,
+            compression_level: 3,
+            frozen_max: 4,
+            tier_files: 4,
+            seal_grace_ms: 2 * 60 * 60 * 1000,
+            seed: 0,
+        }
+    }
+}
+
+impl EngineOptions {
+    /// Refuses settings out of range.
+    pub(crate) fn validate(&self) -> Result<()> {
+        let checks = [
+            (
+                (1024..=64 * 1024).contains(&self.block_bytes),
+                "block_bytes: use 1 KiB to 64 KiB",
+            ),
+            (
+                (1..=19).contains(&self.compression_level),
+                "compression_level: use 1 to 19",
+            ),
+            (
+                (1..=64).contains(&self.frozen_max),
+                "frozen_max: use 1 to 64",
+            ),
+            (
+                (2..=32).contains(&self.tier_files),
+                "tier_files: use 2 to 32",
+            ),
+        ];
+        match checks.iter().find(|(holds, _)| !holds) {
+            Some((_, advice)) => Err(Error::invalid(*advice)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Settings of one table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TableOptions {
+    /// `Some` if the partitions of the table fall into time windows.
+    pub windowed: Option<WindowOptions>,
+}
+
+/// How window numbers relate to time: window w spans `origin_ms + w * window_ms ..` one width.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WindowOptions {
+    /// Width of a window, in milliseconds; not 0.
+    pub window_ms: u64,
+    /// Start of window 0, in milliseconds of Unix time.
+    pub origin_ms: u64,
+}
+
+impl WindowOptions {
+    /// First millisecond after `window`; saturates at both ends of time.
+    pub(crate) fn end_ms(&self, window: crate::Window) -> u64 {
+        let end = (i128::from(window.0) + 1)
+            .saturating_mul(i128::from(self.window_ms))
+            .saturating_add(i128::from(self.origin_ms));
+        u64::try_from(end.max(0)).unwrap_or(u64::MAX)
+    }
+}

@@ -1,0 +1,163 @@
+//! Frozen values of the SSTable format, and the footer.
+#![deny(clippy::indexing_slicing)]
+
+use std::path::Path;
+
+use crate::encoding::checksum::xxh3;
+use crate::encoding::{DecodeError, Reader};
+use crate::error::{Error, Result};
+
+/// First bytes of the footer.
+pub(crate) const MAGIC: [u8; 8] = *b"chdb-sst";
+/// Version that this build writes; older ones stay readable.
+pub(crate) const VERSION: u32 = 1;
+/// Features without which a file cannot be read; none exist yet.
+pub(crate) const FEATURES_KNOWN: u32 = 0;
+/// Length of the footer, in bytes.
+pub(crate) const FOOTER_BYTES: usize = 96;
+/// Index entries per index block.
+pub(crate) const INDEX_ENTRIES: usize = 64;
+
+/// What a frame holds. Stored as one byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FrameKind {
+    /// Rows.
+    Data = 1,
+    /// Entries of the block index.
+    Index = 2,
+    /// Partitions that span several blocks.
+    Directory = 3,
+    /// Bloom filter over partition keys and tokens.
+    Filter = 4,
+    /// Statistics of the file.
+    Properties = 5,
+    /// First keys of the index blocks.
+    Top = 6,
+}
+
+/// Where a frame is in the file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Extent {
+    /// First byte.
+    pub(crate) offset: u64,
+    /// Length with header, in bytes.
+    pub(crate) len: u32,
+}
+
+impl Extent {
+    /// First byte after it.
+    pub(crate) fn end(self) -> u64 {
+        self.offset.saturating_add(u64::from(self.len))
+    }
+}
+
+/// The last bytes of a file: where everything else is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Footer {
+    /// Identity of the file; seeds all checksums.
+    pub(crate) uid: u64,
+    /// First byte of the first index block, which ends the data blocks.
+    pub(crate) index_offset: u64,
+    /// Directory of large partitions.
+    pub(crate) directory: Extent,
+    /// Partition filter.
+    pub(crate) filter: Extent,
+    /// Properties.
+    pub(crate) properties: Extent,
+    /// Top index.
+    pub(crate) top: Extent,
+}
+
+impl Footer {
+    /// The bytes of the footer.
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(FOOTER_BYTES);
+        out.extend_from_slice(&MAGIC);
+        out.extend_from_slice(&VERSION.to_le_bytes());
+        // Incompatible features, then compatible ones: none yet.
+        out.extend_from_slice(&0_u32.to_le_bytes());
+        out.extend_from_slice(&0_u32.to_le_bytes());
+        out.extend_from_slice(&self.uid.to_le_bytes());
+        out.extend_from_slice(&self.index_offset.to_le_bytes());
+        for extent in [self.directory, self.filter, self.properties, self.top] {
+            out.extend_from_slice(&extent.offset.to_le_bytes());
+            out.extend_from_slice(&extent.len.to_le_bytes());
+        }
+        out.extend_from_slice(&0_u32.to_le_bytes());
+        let sum = xxh3(0, &out);
+        out.extend_from_slice(&sum.to_le_bytes());
+        out
+    }
+
+    /// Decodes and checks the footer of `file`, which begins at `offset`.
+    pub(crate) fn decode(bytes: &[u8], file: &Path, offset: u64) -> Result<Self> {
+        let mut reader = Reader::new(bytes);
+        let (footer, version, features) =
+            Self::fields(&mut reader, bytes).map_err(|error| error.in_file(file, offset))?;
+        if version > VERSION {
+            return Err(Error::invalid(format!(
+                "{} has format version {version}, this build reads up to {VERSION}: upgrade",
+                file.display()
+            )));
+        }
+        if features & !FEATURES_KNOWN != 0 {
+            return Err(Error::invalid(format!(
+                "{} needs features {features:#x} that this build lacks: upgrade",
+                file.display()
+            )));
+        }
+        let ends = [
+            (footer.directory.end(), footer.filter.offset),
+            (footer.filter.end(), footer.properties.offset),
+            (footer.properties.end(), footer.top.offset),
+            (footer.top.end(), offset),
+        ];
+        if footer.index_offset > footer.directory.offset || ends.iter().any(|(a, b)| a != b) {
+            let expected = "sections that follow one another";
+            return Err(Error::corrupt(file, offset, expected, "gaps or overlaps"));
+        }
+        Ok(footer)
+    }
+
+    fn fields(
+        reader: &mut Reader<'_>,
+        bytes: &[u8],
+    ) -> std::result::Result<(Self, u32, u32), DecodeError> {
+        if reader.array::<8>("SSTable footer")? != MAGIC {
+            return Err(DecodeError {
+                at: 0,
+                expected: "the magic of an SSTable",
+            });
+        }
+        let version = reader.u32("format version")?;
+        let features = reader.u32("incompatible features")?;
+        reader.u32("compatible features")?;
+        let uid = reader.u64("file identity")?;
+        let index_offset = reader.u64("index offset")?;
+        let mut extents = [Extent::default(); 4];
+        for extent in &mut extents {
+            extent.offset = reader.u64("section offset")?;
+            extent.len = reader.u32("section length")?;
+        }
+        if reader.u32("reserved")? != 0 {
+            return Err(reader.error("zero in reserved bytes"));
+        }
+        let covered = bytes.get(..reader.position()).unwrap_or_default();
+        if reader.u64("footer checksum")? != xxh3(0, covered) {
+            return Err(DecodeError {
+                at: 0,
+                expected: "the checksum of the footer",
+            });
+        }
+        let [directory, filter, properties, top] = extents;
+        let footer = Self {
+            uid,
+            index_offset,
+            directory,
+            filter,
+            properties,
+            top,
+        };
+        Ok((footer, version, features))
+    }
+}

@@ -1,0 +1,142 @@
+//! Opening an SSTable: footer, pinned sections, and what they answer without reading blocks.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+
+use super::directory::{self, DirectoryEntry};
+use super::filter::Filter;
+use super::format::{Extent, FOOTER_BYTES, Footer, FrameKind};
+use super::frame::{FRAME_HEADER_BYTES, read_frame};
+use super::index::{TopEntry, decode_top};
+use super::properties::Properties;
+use crate::encoding::{DecodeError, Reader};
+use crate::error::{Error, Result};
+use crate::vfs::{File, Vfs, read_exact_at};
+
+/// Names opened files in block caches, which are shared by engines whose file numbers repeat.
+static NEXT_CACHE_ID: AtomicU64 = AtomicU64::new(0);
+
+/// An open SSTable.
+#[derive(Debug)]
+pub(crate) struct SsTable {
+    pub(super) file: Arc<dyn File>,
+    pub(super) path: PathBuf,
+    pub(super) cache_id: u64,
+    pub(super) footer: Footer,
+    pub(super) top: Vec<TopEntry>,
+    pub(super) directory: Vec<DirectoryEntry>,
+    pub(super) filter: Filter,
+    properties: Properties,
+}
+
+impl SsTable {
+    /// Opens the file `path`, which must have identity `uid` and length `len` in bytes.
+    pub(crate) fn open(vfs: &dyn Vfs, path: &Path, uid: u64, len: u64) -> Result<Self> {
+        let file = vfs.open(path)?;
+        let found = file.len()?;
+        if found != len {
+            let expected = format!("{len} bytes");
+            return Err(Error::corrupt(
+                path,
+                found.min(len),
+                expected,
+                format!("{found} bytes"),
+            ));
+        }
+        let table = Self::read(file, path, len)?;
+        if table.footer.uid != uid {
+            let found = format!("{:#018x}", table.footer.uid);
+            return Err(Error::corrupt(
+                path,
+                len,
+                format!("file identity {uid:#018x}"),
+                found,
+            ));
+        }
+        Ok(table)
+    }
+
+    /// Opens a file of which nothing is known but its length.
+    pub(crate) fn read(file: Arc<dyn File>, path: &Path, len: u64) -> Result<Self> {
+        let footer_bytes = FOOTER_BYTES as u64;
+        let Some(offset) = len.checked_sub(footer_bytes) else {
+            return Err(Error::corrupt(
+                path,
+                0,
+                "an SSTable",
+                format!("{len} bytes"),
+            ));
+        };
+        let mut bytes = [0; FOOTER_BYTES];
+        read_exact_at(file.as_ref(), path, &mut bytes, offset)?;
+        let footer = Footer::decode(&bytes, path, offset)?;
+        let section = |kind: FrameKind, extent: Extent| {
+            let payload = read_frame(file.as_ref(), path, footer.uid, kind, extent)?;
+            let in_file = move |error: DecodeError| {
+                error.in_file(path, extent.offset + FRAME_HEADER_BYTES as u64)
+            };
+            Ok::<_, Error>((payload, in_file))
+        };
+        let (payload, in_file) = section(FrameKind::Properties, footer.properties)?;
+        let properties = decode_properties(&payload).map_err(in_file)?;
+        let (payload, in_file) = section(FrameKind::Directory, footer.directory)?;
+        let directory = directory::decode(&payload, properties.blocks).map_err(in_file)?;
+        let (payload, in_file) = section(FrameKind::Filter, footer.filter)?;
+        let filter = Filter::decode(payload).map_err(in_file)?;
+        let (payload, in_file) = section(FrameKind::Top, footer.top)?;
+        let top = decode_top(&payload).map_err(in_file)?;
+        let cache_id = NEXT_CACHE_ID.fetch_add(1, Ordering::Relaxed);
+        let path = path.to_path_buf();
+        Ok(Self {
+            file,
+            path,
+            cache_id,
+            footer,
+            top,
+            directory,
+            filter,
+            properties,
+        })
+    }
+
+    /// Statistics of the file.
+    pub(crate) fn properties(&self) -> &Properties {
+        &self.properties
+    }
+
+    /// The file name with its directory.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether the partition may be here; reads nothing.
+    pub(crate) fn may_contain(&self, token: u64, key: &[u8]) -> bool {
+        self.properties.spans(token, key) && self.filter.may_contain(key)
+    }
+
+    /// Whether any partition of the token may be here; reads nothing.
+    pub(crate) fn may_contain_token(&self, token: u64) -> bool {
+        (self.properties.first_token..=self.properties.last_token).contains(&token)
+            && self.filter.may_contain_token(token)
+    }
+
+    /// Bytes pinned in memory.
+    pub(crate) fn pinned_bytes(&self) -> usize {
+        self.filter.len()
+            + self.top.len() * size_of::<TopEntry>()
+            + self.directory.len() * size_of::<DirectoryEntry>()
+    }
+}
+
+fn decode_properties(payload: &Bytes) -> std::result::Result<Properties, DecodeError> {
+    let mut reader = Reader::new(payload);
+    let properties = Properties::decode(payload, &mut reader)?;
+    if reader.is_empty() {
+        Ok(properties)
+    } else {
+        Err(reader.error("the end of the properties"))
+    }
+}

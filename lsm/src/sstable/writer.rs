@@ -1,0 +1,424 @@
+//! Writes one SSTable from partitions, rows and edges that come in order.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::block_builder::{BlockBuilder, Header};
+use super::directory::DirectoryEntry;
+use super::filter::FilterBuilder;
+use super::format::{Extent, Footer, FrameKind, INDEX_ENTRIES};
+use super::frame::FrameEncoder;
+use super::index::{BlockProperties, TopEntry};
+use super::properties::Properties;
+use crate::error::{Error, Result};
+use crate::row::range::{Edge, Place, Side};
+use crate::row::{CellValue, Fragment, TableId, Timestamp, Window};
+use crate::vfs::{File, Vfs};
+
+/// A block is never larger than this before compression, unless a single row is.
+const BLOCK_BYTES_HARD: usize = 64 * 1024;
+/// Bytes collected before they are written to the file.
+const WRITE_BYTES: usize = 256 * 1024;
+
+/// What a file is to be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct WriterOptions {
+    /// Identity of the file.
+    pub(crate) uid: u64,
+    /// Table of all rows.
+    pub(crate) table: TableId,
+    /// Window of all rows.
+    pub(crate) window: Window,
+    /// First and last log index whose changes are in it.
+    pub(crate) indexes: (u64, u64),
+    /// Bytes of a block before compression.
+    pub(crate) block_bytes: usize,
+    /// zstd level.
+    pub(crate) level: i32,
+}
+
+/// The partition being written.
+#[derive(Debug)]
+struct OpenPartition {
+    token: u64,
+    key: Bytes,
+    deletion: Timestamp,
+    first_block: u32,
+    has_static: bool,
+    rows: u64,
+    range_deletion: Timestamp,
+}
+
+/// What is known of the block being written.
+#[derive(Debug)]
+struct OpenBlock {
+    token: u64,
+    key: Bytes,
+    first: Edge,
+    open: Timestamp,
+    last: Edge,
+    min_timestamp: Timestamp,
+    max_timestamp: Timestamp,
+    dead_after_ms: u64,
+    rows: u32,
+    dead_rows: u32,
+}
+
+/// Writes one SSTable.
+#[derive(Debug)]
+pub(crate) struct TableWriter {
+    file: Arc<dyn File>,
+    uid: u64,
+    block_bytes: usize,
+    encoder: FrameEncoder,
+    /// Bytes not yet written; the first belongs at `written`.
+    pending: Vec<u8>,
+    written: u64,
+    builder: BlockBuilder,
+    block: Option<OpenBlock>,
+    partition: Option<OpenPartition>,
+    index: Vec<BlockProperties>,
+    directory: Vec<u8>,
+    filter: FilterBuilder,
+    properties: Properties,
+}
+
+impl TableWriter {
+    /// Creates the file.
+    pub(crate) fn create(vfs: &dyn Vfs, path: &Path, options: WriterOptions) -> Result<Self> {
+        Ok(Self {
+            file: vfs.create(path)?,
+            uid: options.uid,
+            block_bytes: options.block_bytes,
+            encoder: FrameEncoder::new(options.uid, options.level)?,
+            pending: Vec::with_capacity(WRITE_BYTES + BLOCK_BYTES_HARD),
+            written: 0,
+            builder: BlockBuilder::default(),
+            block: None,
+            partition: None,
+            index: Vec::new(),
+            directory: Vec::new(),
+            filter: FilterBuilder::default(),
+            properties: Properties::empty(options.table, options.window, options.indexes),
+        })
+    }
+
+    /// Begins a partition, which comes after all others.
+    pub(crate) fn partition(
+        &mut self,
+        token: u64,
+        key: &[u8],
+        deletion: Timestamp,
+        static_row: Option<&Fragment>,
+    ) -> Result<()> {
+        self.end_partition()?;
+        if self.builder_is_full(key.len()) {
+            self.finish_block()?;
+        }
+        let key = Bytes::copy_from_slice(key);
+        self.filter.add(token, &key);
+        if self.properties.partitions == 0 {
+            self.properties.first_token = token;
+            self.properties.first_key = key.clone();
+        }
+        self.properties.last_token = token;
+        self.properties.last_key = key.clone();
+        self.properties.partitions += 1;
+        self.partition = Some(OpenPartition {
+            token,
+            key,
+            deletion,
+            first_block: block_number(self.index.len())?,
+            has_static: static_row.is_some(),
+            rows: 0,
+            range_deletion: Timestamp::ZERO,
+        });
+        self.header(static_row, false);
+        if deletion != Timestamp::ZERO {
+            self.note_deletion(deletion);
+        }
+        if let Some(fragment) = static_row {
+            self.note_fragment(fragment, deletion);
+        }
+        Ok(())
+    }
+
+    /// Adds a row to the partition.
+    pub(crate) fn row(&mut self, key: &[u8], fragment: &Fragment) -> Result<()> {
+        let place = Place::row(key);
+        self.make_room(key.len() + fragment.size_hint(), place)?;
+        self.builder.row(key, fragment);
+        let Some(partition) = &mut self.partition else {
+            return Ok(());
+        };
+        partition.rows += 1;
+        let deletion = partition.deletion.max(partition.range_deletion);
+        let dead_after_ms = self.note_fragment(fragment, deletion);
+        self.properties.rows += 1;
+        if let Some(block) = &mut self.block {
+            block.dead_after_ms = block.dead_after_ms.max(dead_after_ms);
+            block.rows += 1;
+            block.dead_rows += u32::from(dead_after_ms == 0);
+            block.last = Place::At(key, Side::After).to_edge();
+        }
+        Ok(())
+    }
+
+    /// From `place` on, `deletion` is in force in the partition; zero = none.
+    pub(crate) fn edge(&mut self, place: Place<'_>, deletion: Timestamp) -> Result<()> {
+        let key_len = place.to_edge().key_len();
+        self.make_room(key_len, place)?;
+        self.builder.edge(place, deletion);
+        if let Some(partition) = &mut self.partition {
+            partition.range_deletion = deletion;
+        }
+        if let Some(block) = &mut self.block {
+            block.last = place.to_edge();
+        }
+        if deletion != Timestamp::ZERO {
+            self.note_deletion(deletion);
+        }
+        Ok(())
+    }
+
+    /// Writes everything, syncs the file, and returns its statistics and length in bytes.
+    pub(crate) fn finish(mut self) -> Result<(Properties, u64)> {
+        self.end_partition()?;
+        self.finish_block()?;
+        self.properties.blocks = block_number(self.index.len())?;
+        let index_offset = self.offset();
+        let top = self.write_index()?;
+        let directory = std::mem::take(&mut self.directory);
+        let directory = self.frame(FrameKind::Directory, &directory)?;
+        let filter = self.filter.finish();
+        let filter = self.frame(FrameKind::Filter, &filter)?;
+        let mut payload = Vec::new();
+        self.properties.encode(&mut payload);
+        let properties = self.frame(FrameKind::Properties, &payload)?;
+        let top = self.frame(FrameKind::Top, &top)?;
+        let footer = Footer {
+            uid: self.uid,
+            index_offset,
+            directory,
+            filter,
+            properties,
+            top,
+        };
+        self.pending.extend_from_slice(&footer.encode());
+        self.write_pending()?;
+        self.file.sync_data()?;
+        Ok((self.properties, self.written))
+    }
+
+    fn end_partition(&mut self) -> Result<()> {
+        if self
+            .partition
+            .as_ref()
+            .is_some_and(|open| open.range_deletion != Timestamp::ZERO)
+        {
+            self.edge(Place::End, Timestamp::ZERO)?;
+        }
+        let current = block_number(self.index.len())?;
+        let Some(partition) = self.partition.take() else {
+            return Ok(());
+        };
+        if partition.first_block < current {
+            let entry = DirectoryEntry {
+                token: partition.token,
+                key: partition.key,
+                first_block: partition.first_block,
+                last_block: current,
+                deletion: partition.deletion,
+                has_static: partition.has_static,
+                rows: partition.rows,
+            };
+            entry.encode(&mut self.directory);
+        }
+        Ok(())
+    }
+
+    /// Writes the header of the current partition, in a new block if there is none.
+    fn header(&mut self, static_row: Option<&Fragment>, continues: bool) {
+        let Some(partition) = &self.partition else {
+            return;
+        };
+        if self.block.is_none() {
+            let open = if continues {
+                partition.range_deletion
+            } else {
+                Timestamp::ZERO
+            };
+            self.builder.begin(open);
+            self.block = Some(OpenBlock {
+                token: partition.token,
+                key: partition.key.clone(),
+                first: Place::START.to_edge(),
+                open,
+                last: Place::START.to_edge(),
+                min_timestamp: Timestamp(u64::MAX),
+                max_timestamp: Timestamp::ZERO,
+                dead_after_ms: 0,
+                rows: 0,
+                dead_rows: 0,
+            });
+        }
+        let Some(partition) = &self.partition else {
+            return;
+        };
+        let header = Header {
+            token: partition.token,
+            key: &partition.key,
+            deletion: partition.deletion,
+            continues,
+        };
+        self.builder.partition(header, static_row);
+    }
+
+    fn builder_is_full(&self, more: usize) -> bool {
+        self.block.is_some()
+            && (self.builder.size() >= self.block_bytes
+                || self.builder.size() + more > BLOCK_BYTES_HARD)
+    }
+
+    /// Starts a new block if the current one is full.
+    fn make_room(&mut self, more: usize, place: Place<'_>) -> Result<()> {
+        if self.builder.item_count() == 0 || !self.builder_is_full(more) {
+            return Ok(());
+        }
+        self.finish_block()?;
+        self.header(None, true);
+        if let Some(block) = &mut self.block {
+            block.first = match place {
+                Place::At(key, Side::Row) => Place::At(key, Side::Before).to_edge(),
+                other => other.to_edge(),
+            };
+            block.last = block.first.clone();
+        }
+        Ok(())
+    }
+
+    fn finish_block(&mut self) -> Result<()> {
+        let Some(block) = self.block.take().filter(|_| !self.builder.is_empty()) else {
+            return Ok(());
+        };
+        let is_one_partition = self.builder.partition_count() == 1;
+        let offset = self.written + self.pending.len() as u64;
+        let payload = self.builder.finish();
+        let extent = self
+            .encoder
+            .append(FrameKind::Data, payload, offset, &mut self.pending)?;
+        let is_dense = block.dead_rows > 0 && block.dead_rows * 2 >= block.rows;
+        self.properties.dense_blocks += u32::from(is_dense);
+        self.index.push(BlockProperties {
+            extent,
+            token: block.token,
+            key: block.key,
+            first: block.first,
+            last: block.last,
+            open: block.open,
+            min_timestamp: block.min_timestamp.min(block.max_timestamp),
+            max_timestamp: block.max_timestamp,
+            dead_after_ms: block.dead_after_ms,
+            rows: block.rows,
+            dead_rows: block.dead_rows,
+            is_one_partition,
+        });
+        if self.pending.len() >= WRITE_BYTES {
+            self.write_pending()
+        } else {
+            Ok(())
+        }
+    }
+
+    fn note_deletion(&mut self, deletion: Timestamp) {
+        self.note_timestamp(deletion);
+        self.properties.tombstones += 1;
+    }
+
+    fn note_timestamp(&mut self, timestamp: Timestamp) {
+        let properties = &mut self.properties;
+        properties.min_timestamp = properties.min_timestamp.min(timestamp);
+        properties.max_timestamp = properties.max_timestamp.max(timestamp);
+        if let Some(block) = &mut self.block {
+            block.min_timestamp = block.min_timestamp.min(timestamp);
+            block.max_timestamp = block.max_timestamp.max(timestamp);
+        }
+    }
+
+    /// Counts a row or static row and returns from when on it is dead.
+    fn note_fragment(&mut self, fragment: &Fragment, deletion: Timestamp) -> u64 {
+        for timestamp in fragment.timestamps() {
+            self.note_timestamp(timestamp);
+        }
+        let dead_after_ms = fragment.dead_after_ms(deletion);
+        let properties = &mut self.properties;
+        properties.dead_after_ms = properties.dead_after_ms.max(dead_after_ms);
+        properties.tombstones += u64::from(fragment.deletion != Timestamp::ZERO);
+        properties.tombstones += fragment.complex.len() as u64;
+        let marker = fragment.liveness.and_then(|marker| marker.expires_at_ms);
+        let mut first_expiry_ms = marker.unwrap_or(u64::MAX);
+        for cell in &fragment.cells {
+            match &cell.value {
+                CellValue::Live(_) => {}
+                CellValue::Expiring { expires_at_ms, .. } => {
+                    first_expiry_ms = first_expiry_ms.min(*expires_at_ms);
+                }
+                CellValue::Tombstone => properties.tombstones += 1,
+            }
+        }
+        properties.first_expiry_ms = properties.first_expiry_ms.min(first_expiry_ms);
+        dead_after_ms
+    }
+
+    /// Writes the index blocks and returns the payload of the top index.
+    fn write_index(&mut self) -> Result<Vec<u8>> {
+        let mut top = Vec::new();
+        let index = std::mem::take(&mut self.index);
+        for entries in index.chunks(INDEX_ENTRIES) {
+            let mut payload = Vec::new();
+            for entry in entries {
+                entry.encode(&mut payload);
+            }
+            let extent = self.frame(FrameKind::Index, &payload)?;
+            if let Some(entry) = entries.first() {
+                let (token, key) = (entry.token, entry.key.clone());
+                TopEntry {
+                    extent,
+                    token,
+                    key,
+                    first: entry.first.clone(),
+                }
+                .encode(&mut top);
+            }
+        }
+        Ok(top)
+    }
+
+    fn frame(&mut self, kind: FrameKind, payload: &[u8]) -> Result<Extent> {
+        let offset = self.offset();
+        let extent = self
+            .encoder
+            .append(kind, payload, offset, &mut self.pending)?;
+        if self.pending.len() >= WRITE_BYTES {
+            self.write_pending()?;
+        }
+        Ok(extent)
+    }
+
+    fn offset(&self) -> u64 {
+        self.written + self.pending.len() as u64
+    }
+
+    fn write_pending(&mut self) -> Result<()> {
+        self.file.write_at(&self.pending, self.written)?;
+        self.written += self.pending.len() as u64;
+        self.pending.clear();
+        Ok(())
+    }
+}
+
+fn block_number(number: usize) -> Result<u32> {
+    u32::try_from(number).map_err(|_| Error::invalid("an SSTable of more than 2^32 blocks"))
+}
