@@ -4,6 +4,7 @@ import { App } from "./store/app";
 import { startRouting } from "./store/route";
 import "./styles/index.css";
 import { AppContext } from "./ui/context";
+import { Failsafe } from "./ui/Failsafe";
 import { startIdle } from "./ui/idle";
 import { startKeys } from "./ui/keys";
 import { startNotifications } from "./ui/notifications";
@@ -22,7 +23,9 @@ const root = document.getElementById("app");
 if (root) {
   render(
     <AppContext.Provider value={app}>
-      <Page />
+      <Failsafe>
+        <Page />
+      </Failsafe>
     </AppContext.Provider>,
     root,
   );

@@ -21,6 +21,9 @@ const ACK_AFTER_MS = 400;
 /** Above this many members the member column shows those the server offers first. */
 const MEMBERS_ASKED_MAX = 20_000;
 
+/** The page opens this long after READY even if an announced guild has not come, in milliseconds. */
+const GUILDS_WITHIN_MS = 5_000;
+
 export class App {
   readonly state = new State();
   readonly rest: Rest;
@@ -144,6 +147,10 @@ export class App {
     dispatch(this.state, type, data, Date.now());
     if (type === "MESSAGE_CREATE") this.alert(data as Message);
     if (type !== "READY") return;
+    setTimeout(() => {
+      // A guild that was announced and does not come must not keep the others away.
+      if (this.state.me.value) this.state.isReady.value = true;
+    }, GUILDS_WITHIN_MS);
     // A new session: what happened in between was not told, so what was loaded may have holes.
     this.askedMembers.clear();
     this.state.forgetHistories();

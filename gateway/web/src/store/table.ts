@@ -21,6 +21,16 @@ export class Table<K, V> {
     return [...this.entries.values()];
   }
 
+  /** Listens to every change, and reads nothing. */
+  watch(): void {
+    void this.version.value;
+  }
+
+  /** Every value, without listening. */
+  peekValues(): V[] {
+    return [...this.entries.values()];
+  }
+
   get size(): number {
     void this.version.value;
     return this.entries.size;
