@@ -133,6 +133,10 @@ describe.each(schemes)("%s", (scheme) => {
       await judge(page, label("14-reply-and-completion"));
       await page.keyboard.press("Enter");
       expect(await composer.inputValue()).toBe("Thank you, @grace ");
+      await composer.pressSequentially(":party");
+      await page.getByRole("option", { name: "party popper" }).waitFor();
+      await page.keyboard.press("Tab");
+      expect(await composer.inputValue()).toBe("Thank you, @grace 🎉 ");
       await page.keyboard.press("Escape");
       await composer.fill("");
       await composer.press("ArrowUp");

@@ -80,6 +80,8 @@ describe("names while writing", () => {
     expect(queryAt("#", 1)).toEqual({ sigil: "#", prefix: "", start: 0 });
     expect(queryAt("mail@ad", 7)).toBeNull();
     expect(queryAt("hi @ad x", 8)).toBeNull();
+    expect(queryAt("so :par", 7)).toEqual({ sigil: ":", prefix: "par", start: 3 });
+    expect([queryAt(":)", 2), queryAt(":p", 2), queryAt("3:45", 4)]).toEqual([null, null, null]);
   });
 
   test("names that begin with what was typed come first", () => {

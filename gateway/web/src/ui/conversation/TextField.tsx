@@ -1,5 +1,6 @@
 // A text area that grows with its text, with completion of names. The composer and the edit box are made of it.
 import type { RefObject } from "preact";
+import { signal } from "@preact/signals";
 import { useLayoutEffect, useState } from "preact/hooks";
 import type { Channel } from "../../api/types";
 import type { App } from "../../store/app";
@@ -23,14 +24,35 @@ interface Props {
 /** The field grows up to this height, in pixels, and scrolls then. */
 const HEIGHT_MAX_PX = 320;
 
+/** The emoji to complete; loaded with the first colon. */
+const emoji = signal<readonly Candidate[]>([]);
+let isLoadingEmoji = false;
+
+async function loadEmoji(): Promise<void> {
+  if (isLoadingEmoji) return;
+  isLoadingEmoji = true;
+  const { EMOJI_GROUPS } = await import("./emoji");
+  emoji.value = EMOJI_GROUPS.flatMap((group) => group.emoji.map(([id, name]) => ({ id, text: name, hint: name })));
+}
+
 function candidatesFor(app: App, channel: Channel, query: Query): Candidate[] {
   const { state } = app;
+  if (query.sigil === ":") {
+    void loadEmoji().catch(() => (isLoadingEmoji = false));
+    return candidates(query.prefix, emoji.value);
+  }
   if (query.sigil === "#") {
     const all = channel.guild_id ? state.channelsOf(channel.guild_id) : [];
     return candidates(query.prefix, all.map((one) => ({ id: one.id, text: one.name ?? "", hint: one.topic ?? "" })));
   }
   const users = channel.guild_id ? state.members(channel.guild_id).values().map((member) => member.user) : (channel.recipients ?? []);
   return candidates(query.prefix, users.map((user) => ({ id: user.id, text: user.username, hint: state.nameOf(user, channel.guild_id) })));
+}
+
+function CandidateMark({ sigil, candidate }: { sigil: Query["sigil"]; candidate: Candidate }) {
+  if (sigil === "#") return <HashIcon />;
+  if (sigil === ":") return <span aria-hidden="true">{candidate.id}</span>;
+  return <Avatar id={candidate.id} name={candidate.hint || candidate.text} size={16} />;
 }
 
 export function TextField({ channel, value, label, placeholder, field, onInput, onSubmit, onKey }: Props) {
@@ -56,7 +78,8 @@ export function TextField({ channel, value, label, placeholder, field, onInput, 
   const complete = (candidate: Candidate): void => {
     const element = field.current;
     if (!element || !query) return;
-    const before = `${value.slice(0, query.start)}${query.sigil}${candidate.text} `;
+    const written = query.sigil === ":" ? candidate.id : query.sigil + candidate.text;
+    const before = `${value.slice(0, query.start)}${written} `;
     onInput(before + value.slice(element.selectionStart));
     setQuery(null);
     requestAnimationFrame(() => {
@@ -101,7 +124,7 @@ export function TextField({ channel, value, label, placeholder, field, onInput, 
                 complete(one);
               }}
             >
-              {query?.sigil === "#" ? <HashIcon /> : <Avatar id={one.id} name={one.hint || one.text} size={16} />}
+              <CandidateMark sigil={query?.sigil ?? "@"} candidate={one} />
               <strong>{one.text}</strong>
               {one.hint !== one.text && <span>{one.hint}</span>}
             </li>

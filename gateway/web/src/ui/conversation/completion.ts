@@ -11,7 +11,7 @@ export interface Candidate {
 }
 
 export interface Query {
-  readonly sigil: "@" | "#";
+  readonly sigil: "@" | "#" | ":";
   readonly prefix: string;
   /** Where the sigil stands. */
   readonly start: number;
@@ -21,10 +21,11 @@ export const CANDIDATES_MAX = 8;
 
 /** The name being written at the caret, if one is. */
 export function queryAt(text: string, caret: number): Query | null {
-  const match = /(?:^|[\s(])([@#])([^\s@#]{0,32})$/.exec(text.slice(0, caret));
+  // An emoji wants two letters: ":)" and "3:4" are no names.
+  const match = /(?:^|[\s(])(?:([@#])([^\s@#]{0,32})|(:)([a-z]{2,32}))$/.exec(text.slice(0, caret));
   if (!match) return null;
-  const prefix = match[2] ?? "";
-  return { sigil: match[1] as "@" | "#", prefix, start: caret - prefix.length - 1 };
+  const prefix = match[2] ?? match[4] ?? "";
+  return { sigil: (match[1] ?? match[3]) as Query["sigil"], prefix, start: caret - prefix.length - 1 };
 }
 
 /** Names that begin with the prefix come before names that contain it. */

@@ -90,7 +90,7 @@ const KEYS: readonly (readonly [keys: string, meaning: string])[] = [
   ["Shift Enter", "new line"],
   ["↑", "edit your last message, in an empty composer"],
   ["Esc", "cancel a reply or an edit; else mark the channel as read"],
-  ["@ #", "complete a name or a channel"],
+  ["@ # :", "complete a name, a channel, an emoji"],
   ["Ctrl K", "go to a guild, channel or person"],
   ["Alt ↑ ↓", "previous or next channel"],
   ["Alt Shift ↑ ↓", "previous or next unread channel"],
