@@ -3,7 +3,11 @@
 //! Both speak the same six operations. Every operation can be repeated: names and slots are registered once, and a
 //! message has an id that does not depend on when it is imported.
 
+use anyhow::{Context, Result};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+
+use super::local::LocalSink;
 
 /// An account that history speaks of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,4 +61,115 @@ pub(crate) struct SourceState {
     pub(crate) done: u64,
     /// Messages among them.
     pub(crate) messages: u64,
+}
+
+/// One operation, as it goes to a running server.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "operation", content = "of", rename_all = "snake_case")]
+pub(crate) enum Request {
+    Guild(GuildSpec),
+    Channel(ChannelSpec),
+    Source { guild: u64, name: String },
+    Progress { guild: u64, name: String, state: SourceState },
+    Authors { guild: u64, authors: Vec<Author> },
+    Messages { channel: u64, messages: Vec<Message> },
+    Finish { guild: u64 },
+}
+
+/// Where history goes.
+#[derive(Debug)]
+pub(crate) enum Sink {
+    /// The database of this process.
+    Local(LocalSink),
+    /// A running server, as its administrator.
+    Remote(RemoteSink),
+}
+
+impl Sink {
+    /// The guild to fill, made when it is not there.
+    pub(crate) async fn guild(&self, spec: GuildSpec) -> Result<u64> {
+        match self {
+            Self::Local(sink) => Ok(sink.guild(&spec).await?.get()),
+            Self::Remote(sink) => sink.call(&Request::Guild(spec)).await,
+        }
+    }
+
+    /// The channel to fill, made when it is not there.
+    pub(crate) async fn channel(&self, spec: ChannelSpec) -> Result<u64> {
+        match self {
+            Self::Local(sink) => Ok(sink.channel(&spec).await?.get()),
+            Self::Remote(sink) => sink.call(&Request::Channel(spec)).await,
+        }
+    }
+
+    /// How far a source is.
+    pub(crate) async fn source(&self, guild: u64, name: &str) -> Result<SourceState> {
+        match self {
+            Self::Local(sink) => sink.source(guild, name).await,
+            Self::Remote(sink) => sink.call(&Request::Source { guild, name: name.to_owned() }).await,
+        }
+    }
+
+    /// Notes how far a source is; what it says is stored must be stored.
+    pub(crate) async fn note_progress(&self, guild: u64, name: &str, state: SourceState) -> Result<()> {
+        match self {
+            Self::Local(sink) => sink.note_progress(guild, name, state).await,
+            Self::Remote(sink) => {
+                sink.call(&Request::Progress { guild, name: name.to_owned(), state }).await
+            }
+        }
+    }
+
+    /// Account ids of the authors, in their order.
+    pub(crate) async fn authors(&self, guild: u64, authors: Vec<Author>) -> Result<Vec<u64>> {
+        match self {
+            Self::Local(sink) => sink.authors(guild, &authors).await,
+            Self::Remote(sink) => sink.call(&Request::Authors { guild, authors }).await,
+        }
+    }
+
+    /// Stores messages; durable when it returns.
+    pub(crate) async fn messages(&self, channel: u64, messages: Vec<Message>) -> Result<()> {
+        match self {
+            Self::Local(sink) => sink.messages(channel, &messages).await,
+            Self::Remote(sink) => sink.call(&Request::Messages { channel, messages }).await,
+        }
+    }
+
+    /// The code of an invite to the guild.
+    pub(crate) async fn finish(&self, guild: u64) -> Result<String> {
+        match self {
+            Self::Local(sink) => sink.finish(guild).await,
+            Self::Remote(sink) => sink.call(&Request::Finish { guild }).await,
+        }
+    }
+}
+
+/// A running server.
+#[derive(Debug)]
+pub(crate) struct RemoteSink {
+    client: reqwest::Client,
+    url: String,
+    token: String,
+}
+
+impl RemoteSink {
+    /// For the server at `at` (`http://host:port`) and its administrator's token.
+    pub(crate) fn new(at: &str, token: &str) -> Self {
+        let url = format!("{}/api/v10/admin/import", at.trim_end_matches('/'));
+        Self { client: reqwest::Client::new(), url, token: token.to_owned() }
+    }
+
+    async fn call<T: DeserializeOwned>(&self, request: &Request) -> Result<T> {
+        let request = self.client.post(&self.url).header("authorization", &self.token).json(request);
+        let answer = request.send().await.with_context(|| format!("cannot reach {}", self.url))?;
+        let status = answer.status();
+        let body = answer.bytes().await.context("the server closed the connection")?;
+        anyhow::ensure!(
+            status.is_success(),
+            "the server refused ({status}): {}",
+            String::from_utf8_lossy(&body).chars().take(300).collect::<String>()
+        );
+        serde_json::from_slice(&body).with_context(|| format!("{} did not answer as a Flux server", self.url))
+    }
 }

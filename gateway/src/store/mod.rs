@@ -18,6 +18,7 @@ pub(crate) mod channels;
 pub(crate) mod direct;
 pub(crate) mod fields;
 pub(crate) mod guilds;
+pub(crate) mod imports;
 pub(crate) mod invites;
 pub(crate) mod members;
 pub(crate) mod messages;

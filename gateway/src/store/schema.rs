@@ -3,13 +3,13 @@
 use chatdb::{Db, Result, Statement};
 
 use super::{
-    accounts, bans, channels, direct, guilds, invites, members, messages, pins, reactions,
+    accounts, bans, channels, direct, guilds, imports, invites, members, messages, pins, reactions,
     read_states, roles, users,
 };
 
 const KEYSPACE: &str = "CREATE KEYSPACE IF NOT EXISTS flux";
 
-const TABLES: [&[&str]; 13] = [
+const TABLES: [&[&str]; 14] = [
     accounts::TABLES,
     users::TABLES,
     guilds::TABLES,
@@ -23,6 +23,7 @@ const TABLES: [&[&str]; 13] = [
     reactions::TABLES,
     pins::TABLES,
     read_states::TABLES,
+    imports::TABLES,
 ];
 
 /// Creates what is missing; a schema that is complete costs one look at the catalog per table.
