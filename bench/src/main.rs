@@ -27,7 +27,11 @@ enum What {
     Storage(storage::Options),
 }
 
-#[expect(clippy::print_stdout, clippy::print_stderr, reason = "the report is this program's output")]
+#[expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "the report is this program's output"
+)]
 fn main() -> ExitCode {
     let What::Storage(options) = Cli::parse().what;
     match storage::run(&options) {

@@ -32,11 +32,18 @@ pub(crate) struct Meter {
 
 impl Meter {
     pub(crate) fn start() -> Result<Self> {
-        Ok(Self { cpu: cpu_time()?, written_bytes: written_bytes()?, start: Instant::now() })
+        Ok(Self {
+            cpu: cpu_time()?,
+            written_bytes: written_bytes()?,
+            start: Instant::now(),
+        })
     }
 
     /// `latencies_ns` holds one value per operation; it is sorted here.
-    #[expect(clippy::cast_precision_loss, reason = "counts of one run are far below 2^53")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "counts of one run are far below 2^53"
+    )]
     pub(crate) fn finish(self, mut latencies_ns: Vec<u64>) -> Result<Sample> {
         let elapsed = self.start.elapsed();
         anyhow::ensure!(!latencies_ns.is_empty(), "the run finished no operation");
@@ -60,15 +67,21 @@ impl Meter {
 /// User and system time of this process, from `/proc/self/stat` (clock ticks of 10 ms).
 fn cpu_time() -> Result<Duration> {
     let stat = std::fs::read_to_string("/proc/self/stat").context("read /proc/self/stat")?;
-    let after_name = stat.rsplit_once(')').context("no name in /proc/self/stat")?.1;
+    let after_name = stat
+        .rsplit_once(')')
+        .context("no name in /proc/self/stat")?
+        .1;
     let mut fields = after_name.split_whitespace().skip(11);
-    let mut ticks = || -> Result<u64> { Ok(fields.next().context("short /proc/self/stat")?.parse()?) };
+    let mut ticks =
+        || -> Result<u64> { Ok(fields.next().context("short /proc/self/stat")?.parse()?) };
     Ok(Duration::from_millis((ticks()? + ticks()?) * 10))
 }
 
 /// Bytes this process caused to be sent to storage, from `/proc/self/io`.
 fn written_bytes() -> Result<u64> {
     let io = std::fs::read_to_string("/proc/self/io").context("read /proc/self/io")?;
-    let line = io.lines().find_map(|line| line.strip_prefix("write_bytes: "));
+    let line = io
+        .lines()
+        .find_map(|line| line.strip_prefix("write_bytes: "));
     Ok(line.context("no write_bytes in /proc/self/io")?.parse()?)
 }

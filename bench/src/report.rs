@@ -28,11 +28,26 @@ struct Row {
 
 impl Report {
     pub(crate) fn new(options: String) -> Self {
-        Self { options, machine: machine(), samples: Vec::new() }
+        Self {
+            options,
+            machine: machine(),
+            samples: Vec::new(),
+        }
     }
 
-    pub(crate) fn add(&mut self, workload: &str, engine: &'static str, round: usize, sample: Sample) {
-        self.samples.push(Row { workload: workload.to_owned(), engine, round, sample });
+    pub(crate) fn add(
+        &mut self,
+        workload: &str,
+        engine: &'static str,
+        round: usize,
+        sample: Sample,
+    ) {
+        self.samples.push(Row {
+            workload: workload.to_owned(),
+            engine,
+            round,
+            sample,
+        });
     }
 
     pub(crate) fn to_json(&self) -> Result<String> {
@@ -43,7 +58,12 @@ impl Report {
     pub(crate) fn to_markdown(&self) -> String {
         let mut groups: BTreeMap<&str, BTreeMap<&str, Vec<&Row>>> = BTreeMap::new();
         for row in &self.samples {
-            groups.entry(&row.workload).or_default().entry(row.engine).or_default().push(row);
+            groups
+                .entry(&row.workload)
+                .or_default()
+                .entry(row.engine)
+                .or_default()
+                .push(row);
         }
         let mut text = format!("{}\n\n", self.machine);
         text.push_str("| workload | engine | ops/s, median (min-max) | p50 us | p99 us | CPU us/op | bytes written/op | chatdb is |\n");
@@ -52,9 +72,15 @@ impl Report {
             let ours = engines.get(Kind::Chatdb.name());
             for (engine, rows) in engines {
                 let rates = spread(rows, |sample| sample.per_second);
-                let ratio = ours.filter(|_| *engine != Kind::Chatdb.name()).map_or_else(String::new, |ours| {
-                    format!("{:.2}x", spread(ours, |sample| sample.per_second).1 / rates.1)
-                });
+                let ratio = ours.filter(|_| *engine != Kind::Chatdb.name()).map_or_else(
+                    String::new,
+                    |ours| {
+                        format!(
+                            "{:.2}x",
+                            spread(ours, |sample| sample.per_second).1 / rates.1
+                        )
+                    },
+                );
                 let median = |figure: fn(&Sample) -> f64| spread(rows, figure).1;
                 let written = writeln!(
                     text,
@@ -85,8 +111,15 @@ fn spread(rows: &[&Row], figure: fn(&Sample) -> f64) -> (f64, f64, f64) {
 /// Processor, cores and kernel of this machine, in one line.
 fn machine() -> String {
     let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = cpu.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or(": unknown processor");
+    let model = cpu
+        .lines()
+        .find_map(|line| line.strip_prefix("model name"))
+        .unwrap_or(": unknown processor");
     let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    format!("{} x{cores}, Linux {}", model.trim_start_matches([':', ' ', '\t']), kernel.trim())
+    format!(
+        "{} x{cores}, Linux {}",
+        model.trim_start_matches([':', ' ', '\t']),
+        kernel.trim()
+    )
 }

@@ -78,7 +78,8 @@ pub(crate) fn run(options: &Options) -> Result<Report> {
         engines.rotate_left(1); // no engine always runs first
     }
     if let Some(path) = &options.json {
-        std::fs::write(path, report.to_json()?).with_context(|| format!("write {}", path.display()))?;
+        std::fs::write(path, report.to_json()?)
+            .with_context(|| format!("write {}", path.display()))?;
     }
     Ok(report)
 }
@@ -94,23 +95,38 @@ fn run_engine(options: &Options, kind: Kind, round: usize, report: &mut Report) 
     if wants(Workload::Ingest) {
         let dir = fresh()?;
         let many = ingest(options, &*open(dir.path())?, options.writers)?;
-        add(&format!("durable ingest, {} writers", options.writers), many);
+        add(
+            &format!("durable ingest, {} writers", options.writers),
+            many,
+        );
         let dir = fresh()?;
-        add("durable ingest, 1 writer", ingest(options, &*open(dir.path())?, 1)?);
+        add(
+            "durable ingest, 1 writer",
+            ingest(options, &*open(dir.path())?, 1)?,
+        );
     }
     if wants(Workload::Page) || wants(Workload::Mixed) {
         let dir = fresh()?;
         let engine = open(dir.path())?;
         let newest = load(options, &*engine)?;
         if wants(Workload::Page) {
-            add("newest-50 page, before compaction", pages(options, &*engine, &newest)?);
+            add(
+                "newest-50 page, before compaction",
+                pages(options, &*engine, &newest)?,
+            );
         }
         engine.settle()?;
         if wants(Workload::Page) {
-            add("newest-50 page, compacted", pages(options, &*engine, &newest)?);
+            add(
+                "newest-50 page, compacted",
+                pages(options, &*engine, &newest)?,
+            );
         }
         if wants(Workload::Mixed) {
-            add("newest-50 page, under ingest", mixed(options, &*engine, &newest)?);
+            add(
+                "newest-50 page, under ingest",
+                mixed(options, &*engine, &newest)?,
+            );
         }
     }
     Ok(())
@@ -122,13 +138,18 @@ fn ingest(options: &Options, engine: &dyn Engine, writers: usize) -> Result<Samp
     let stop = AtomicBool::new(false);
     let meter = Meter::start()?;
     let latencies = std::thread::scope(|scope| -> Result<Vec<u64>> {
-        let threads: Vec<_> =
-            (0..writers).map(|_| scope.spawn(|| write_until(engine, &source, &stop))).collect();
+        let threads: Vec<_> = (0..writers)
+            .map(|_| scope.spawn(|| write_until(engine, &source, &stop)))
+            .collect();
         std::thread::sleep(Duration::from_secs(options.seconds));
         stop.store(true, Ordering::Relaxed);
         let mut all = Vec::new();
         for thread in threads {
-            all.extend(thread.join().map_err(|_| anyhow::anyhow!("a writer panicked"))??);
+            all.extend(
+                thread
+                    .join()
+                    .map_err(|_| anyhow::anyhow!("a writer panicked"))??,
+            );
         }
         Ok(all)
     })?;
@@ -152,7 +173,9 @@ fn load(options: &Options, engine: &dyn Engine) -> Result<Vec<(u64, u64)>> {
     let mut newest = std::collections::BTreeMap::new();
     let mut left = options.messages;
     while left > 0 {
-        let batch: Vec<Message> = (0..left.min(LOAD_BATCH)).map(|_| generator.message()).collect();
+        let batch: Vec<Message> = (0..left.min(LOAD_BATCH))
+            .map(|_| generator.message())
+            .collect();
         engine.load(&batch)?;
         for message in &batch {
             newest.insert(message.channel, message.bucket());
@@ -188,7 +211,9 @@ fn mixed(options: &Options, engine: &dyn Engine, newest: &[(u64, u64)]) -> Resul
         let sample = pages(options, engine, newest);
         stop.store(true, Ordering::Relaxed);
         for writer in writers {
-            writer.join().map_err(|_| anyhow::anyhow!("a writer panicked"))??;
+            writer
+                .join()
+                .map_err(|_| anyhow::anyhow!("a writer panicked"))??;
         }
         sample
     })
@@ -202,7 +227,11 @@ struct PageReader<'a> {
 
 impl<'a> PageReader<'a> {
     fn new(options: &Options, newest: &'a [(u64, u64)]) -> Self {
-        Self { newest, zipf: Zipf::new(newest.len(), 1.0), seeded: Seeded::new(options.seed ^ 0xFACE) }
+        Self {
+            newest,
+            zipf: Zipf::new(newest.len(), 1.0),
+            seeded: Seeded::new(options.seed ^ 0xFACE),
+        }
     }
 
     /// Reads one page; returns its latency in nanoseconds.
@@ -211,7 +240,10 @@ impl<'a> PageReader<'a> {
         let start = Instant::now();
         let (rows, bytes) = engine.page(channel, bucket, PAGE_ROWS)?;
         let latency = nanos(start);
-        anyhow::ensure!(rows > 0 && bytes > 0, "channel {channel} bucket {bucket} came back empty");
+        anyhow::ensure!(
+            rows > 0 && bytes > 0,
+            "channel {channel} bucket {bucket} came back empty"
+        );
         Ok(latency)
     }
 }
@@ -231,14 +263,24 @@ impl Source {
             generator.message();
         }
         let ahead = 200_000 * usize::try_from(options.seconds).unwrap_or(1);
-        let messages = (0..ahead.min(1_000_000)).map(|_| generator.message()).collect();
-        Self { messages, next: AtomicU64::new(0), overflow: Mutex::new(generator) }
+        let messages = (0..ahead.min(1_000_000))
+            .map(|_| generator.message())
+            .collect();
+        Self {
+            messages,
+            next: AtomicU64::new(0),
+            overflow: Mutex::new(generator),
+        }
     }
 
     fn next(&self) -> Message {
         let at = self.next.fetch_add(1, Ordering::Relaxed);
-        let ready = usize::try_from(at).ok().and_then(|at| self.messages.get(at));
-        ready.cloned().unwrap_or_else(|| self.overflow.lock().message())
+        let ready = usize::try_from(at)
+            .ok()
+            .and_then(|at| self.messages.get(at));
+        ready
+            .cloned()
+            .unwrap_or_else(|| self.overflow.lock().message())
     }
 }
 

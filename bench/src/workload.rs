@@ -80,7 +80,9 @@ impl Zipf {
 
     pub(crate) fn sample(&self, seeded: &mut Seeded) -> usize {
         let at = seeded.unit();
-        self.cumulative.partition_point(|value| *value < at).min(self.cumulative.len() - 1)
+        self.cumulative
+            .partition_point(|value| *value < at)
+            .min(self.cumulative.len() - 1)
     }
 }
 
@@ -111,7 +113,10 @@ impl Generator {
         self.count += 1;
         let ms = self.count * SPACING_MS;
         let channel = 1 + self.channels.sample(&mut self.seeded) as u64;
-        let author = 1_000 + (self.seeded.unit() * self.seeded.unit() * 20_000.0).floor().abs();
+        let author = 1_000
+            + (self.seeded.unit() * self.seeded.unit() * 20_000.0)
+                .floor()
+                .abs();
         let length = self.length();
         let mut content = String::with_capacity(length + 12);
         while content.len() < length {
@@ -129,7 +134,10 @@ impl Generator {
 
     /// Log-normal with the median and the 90th percentile of the measured archives.
     fn length(&mut self) -> usize {
-        let (one, two) = (self.seeded.unit().max(f64::MIN_POSITIVE), self.seeded.unit());
+        let (one, two) = (
+            self.seeded.unit().max(f64::MIN_POSITIVE),
+            self.seeded.unit(),
+        );
         let normal = (-2.0 * one.ln()).sqrt() * (std::f64::consts::TAU * two).cos();
         let length = (4.727 + 1.115 * normal).exp();
         usize::try_from(whole(length.clamp(1.0, 4000.0))).unwrap_or(4000)
@@ -147,11 +155,13 @@ fn whole(value: f64) -> u64 {
 
 fn word(seeded: &mut Seeded) -> String {
     const SYLLABLES: [&str; 24] = [
-        "ka", "to", "mi", "re", "sol", "an", "ver", "est", "in", "qu", "ble", "tion", "er", "st", "on",
-        "al", "is", "de", "pro", "un", "ex", "ly", "ma", "o",
+        "ka", "to", "mi", "re", "sol", "an", "ver", "est", "in", "qu", "ble", "tion", "er", "st",
+        "on", "al", "is", "de", "pro", "un", "ex", "ly", "ma", "o",
     ];
     let syllables = 1 + seeded.next() % 3;
-    (0..syllables).map(|_| SYLLABLES[whole(seeded.unit() * 24.0) as usize % 24]).collect()
+    (0..syllables)
+        .map(|_| SYLLABLES[whole(seeded.unit() * 24.0) as usize % 24])
+        .collect()
 }
 
 #[cfg(test)]
@@ -165,11 +175,23 @@ mod tests {
             (0..20_000).map(|_| generator.message()).collect::<Vec<_>>()
         };
         let (one, two) = (sample(1), sample(1));
-        assert!(one.iter().zip(&two).all(|(a, b)| a.content == b.content && a.id == b.id));
+        assert!(
+            one.iter()
+                .zip(&two)
+                .all(|(a, b)| a.content == b.content && a.id == b.id)
+        );
         let mut lengths: Vec<usize> = one.iter().map(|message| message.content.len()).collect();
         lengths.sort_unstable();
-        assert!((95..130).contains(&lengths[10_000]), "median {}", lengths[10_000]);
-        assert!((400..560).contains(&lengths[18_000]), "90th percentile {}", lengths[18_000]);
+        assert!(
+            (95..130).contains(&lengths[10_000]),
+            "median {}",
+            lengths[10_000]
+        );
+        assert!(
+            (400..560).contains(&lengths[18_000]),
+            "90th percentile {}",
+            lengths[18_000]
+        );
         assert!(one.is_sorted_by_key(|message| message.id));
     }
 }

@@ -15,6 +15,7 @@ mod auth;
 mod clock;
 mod directory;
 mod fanout;
+mod import;
 mod presence;
 mod render;
 mod rest;

@@ -16,7 +16,9 @@ pub(super) struct Fjall {
 
 impl Fjall {
     pub(super) fn open(dir: &Path, cache_bytes: usize) -> Result<Self> {
-        let db = Database::builder(dir).cache_size(cache_bytes as u64).open()?;
+        let db = Database::builder(dir)
+            .cache_size(cache_bytes as u64)
+            .open()?;
         let messages = db.keyspace("messages", KeyspaceCreateOptions::default)?;
         Ok(Self { db, messages })
     }

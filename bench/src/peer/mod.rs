@@ -60,7 +60,10 @@ impl Kind {
             #[cfg(feature = "peers")]
             Self::Fjall => Ok(Box::new(fjall::Fjall::open(dir, cache_bytes)?)),
             #[cfg(not(feature = "peers"))]
-            _ => anyhow::bail!("{} is not built in: build bench with --features peers", self.name()),
+            _ => anyhow::bail!(
+                "{} is not built in: build bench with --features peers",
+                self.name()
+            ),
         }
     }
 }

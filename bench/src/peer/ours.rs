@@ -62,12 +62,27 @@ impl Ours {
     pub(super) fn open(dir: &Path, cache_bytes: usize) -> Result<Self> {
         let vfs = Arc::new(OsVfs::new());
         let cache = Arc::new(BlockCache::new(cache_bytes));
-        let options = EngineOptions { cache, ..EngineOptions::default() };
-        let log = Log::open(Arc::clone(&vfs) as _, &dir.join("log"), LogOptions::default())?;
+        let options = EngineOptions {
+            cache,
+            ..EngineOptions::default()
+        };
+        let log = Log::open(
+            Arc::clone(&vfs) as _,
+            &dir.join("log"),
+            LogOptions::default(),
+        )?;
         let tablet = Tablet::open(vfs, &dir.join("tablet"), options)?;
-        let windowed = Some(WindowOptions { window_ms: BUCKET_MS, origin_ms: 0 });
+        let windowed = Some(WindowOptions {
+            window_ms: BUCKET_MS,
+            origin_ms: 0,
+        });
         tablet.define_table(TABLE, TableOptions { windowed })?;
-        let node = Node { log, tablet, last_index: Mutex::new(0), closing: AtomicBool::new(false) };
+        let node = Node {
+            log,
+            tablet,
+            last_index: Mutex::new(0),
+            closing: AtomicBool::new(false),
+        };
         let node = Arc::new(node);
         let (apply, committed) = sync_channel(APPLY_QUEUE);
         let threads = vec![
@@ -79,15 +94,25 @@ impl Ours {
                 }
             }),
         ];
-        Ok(Self { node, apply, threads })
+        Ok(Self {
+            node,
+            apply,
+            threads,
+        })
     }
 }
 
 impl Node {
-    fn spawn(self: &Arc<Self>, name: &str, run: impl FnOnce(&Self) + Send + 'static) -> JoinHandle<()> {
+    fn spawn(
+        self: &Arc<Self>,
+        name: &str,
+        run: impl FnOnce(&Self) + Send + 'static,
+    ) -> JoinHandle<()> {
         let node = Arc::clone(self);
         let thread = std::thread::Builder::new().name(name.to_owned());
-        thread.spawn(move || run(&node)).expect("the system gives a thread to a benchmark")
+        thread
+            .spawn(move || run(&node))
+            .expect("the system gives a thread to a benchmark")
     }
 
     fn is_closing(&self) -> bool {
@@ -97,14 +122,18 @@ impl Node {
     fn sync_log(&self) {
         while !self.is_closing() {
             if self.log.wait(Duration::from_millis(50)) {
-                self.log.flush().expect("the disk under the benchmark takes writes");
+                self.log
+                    .flush()
+                    .expect("the disk under the benchmark takes writes");
             }
         }
     }
 
     fn apply(&self, entry: Applied) {
         let stamp = Timestamp(entry.index);
-        let applied = self.tablet.apply(entry.index, stamp, std::slice::from_ref(&entry.change));
+        let applied = self
+            .tablet
+            .apply(entry.index, stamp, std::slice::from_ref(&entry.change));
         applied.expect("a generated row is valid");
         entry.done.store(true, Ordering::Release);
         entry.writer.unpark();
@@ -113,7 +142,9 @@ impl Node {
     fn maintain(&self) {
         while !self.is_closing() {
             let full = self.tablet.memory_bytes() >= MEMTABLE_BYTES;
-            let worked = self.work(full).expect("flush and compaction of generated rows succeed");
+            let worked = self
+                .work(full)
+                .expect("flush and compaction of generated rows succeed");
             if !worked {
                 std::thread::park_timeout(Duration::from_millis(5));
             }
@@ -126,8 +157,19 @@ impl Node {
             self.tablet.freeze(Bytes::new())?;
             while self.tablet.flush_step()? {}
             let flushed = self.tablet.flushed().index;
-            if self.log.state(GROUP).last.is_some_and(|last| last.index >= flushed && flushed > 0) {
-                self.log.purge(GROUP, LogId { leader: LEADER, index: flushed })?;
+            if self
+                .log
+                .state(GROUP)
+                .last
+                .is_some_and(|last| last.index >= flushed && flushed > 0)
+            {
+                self.log.purge(
+                    GROUP,
+                    LogId {
+                        leader: LEADER,
+                        index: flushed,
+                    },
+                )?;
             }
         }
         Ok(self.tablet.compact_step(NOW_MS)? || freeze)
@@ -145,11 +187,24 @@ impl Engine for Ours {
             let mut last_index = self.node.last_index.lock();
             *last_index += 1;
             let index = *last_index;
-            let entry = Entry { id: LogId { leader: LEADER, index }, payload };
+            let entry = Entry {
+                id: LogId {
+                    leader: LEADER,
+                    index,
+                },
+                payload,
+            };
             let committed = Box::new(move |synced: lsm::Result<()>| {
                 synced.expect("the disk under the benchmark takes writes");
-                let entry = Applied { index, change, writer, done: finished };
-                apply.send(entry).expect("the apply thread outlives the writers");
+                let entry = Applied {
+                    index,
+                    change,
+                    writer,
+                    done: finished,
+                };
+                apply
+                    .send(entry)
+                    .expect("the apply thread outlives the writers");
             });
             self.node.log.append(GROUP, vec![entry], committed)?;
         }
@@ -164,7 +219,11 @@ impl Engine for Ours {
         let mut last_index = self.node.last_index.lock();
         for change in changes {
             *last_index += 1;
-            self.node.tablet.apply(*last_index, Timestamp(*last_index), std::slice::from_ref(&change))?;
+            self.node.tablet.apply(
+                *last_index,
+                Timestamp(*last_index),
+                std::slice::from_ref(&change),
+            )?;
         }
         while self.node.tablet.memory_bytes() >= 2 * MEMTABLE_BYTES {
             std::thread::yield_now(); // the maintenance thread is flushing
@@ -173,9 +232,21 @@ impl Engine for Ours {
     }
 
     fn page(&self, channel: u64, bucket: u64, limit: usize) -> Result<(usize, usize)> {
-        let page = self.node.tablet.read(&SliceRead::all(TABLE, partition(channel, bucket), limit, NOW_MS))?;
-        let content = page.rows.iter().flat_map(|row| &row.cells).filter(|cell| cell.column == CONTENT);
-        let bytes = content.filter_map(|cell| cell.value.live()).map(Bytes::len).sum();
+        let page = self.node.tablet.read(&SliceRead::all(
+            TABLE,
+            partition(channel, bucket),
+            limit,
+            NOW_MS,
+        ))?;
+        let content = page
+            .rows
+            .iter()
+            .flat_map(|row| &row.cells)
+            .filter(|cell| cell.column == CONTENT);
+        let bytes = content
+            .filter_map(|cell| cell.value.live())
+            .map(Bytes::len)
+            .sum();
         Ok((page.rows.len(), bytes))
     }
 
@@ -203,21 +274,34 @@ fn partition(channel: u64, bucket: u64) -> PartitionKey {
     key.put_u64(channel);
     key.put_u64(bucket);
     let token = channel.wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    PartitionKey { token, key: key.freeze(), window: Window(bucket.cast_signed()) }
+    PartitionKey {
+        token,
+        key: key.freeze(),
+        window: Window(bucket.cast_signed()),
+    }
 }
 
 fn change(message: &Message) -> Change {
     let cell = |column, value| CellWrite::live(column, value);
     let operation = Operation::Upsert {
         clustering: Bytes::copy_from_slice(&(!message.id).to_be_bytes()),
-        liveness: Some(Liveness { expires_at_ms: None }),
+        liveness: Some(Liveness {
+            expires_at_ms: None,
+        }),
         cells: vec![
-            cell(AUTHOR, Bytes::copy_from_slice(&message.author.to_le_bytes())),
+            cell(
+                AUTHOR,
+                Bytes::copy_from_slice(&message.author.to_le_bytes()),
+            ),
             cell(CONTENT, Bytes::copy_from_slice(message.content.as_bytes())),
         ],
     };
     let partition = partition(message.channel, message.bucket());
-    Change::Mutation(Mutation { table: TABLE, partition, operations: vec![operation] })
+    Change::Mutation(Mutation {
+        table: TABLE,
+        partition,
+        operations: vec![operation],
+    })
 }
 
 /// What the log keeps of a write: the same fields, length first.

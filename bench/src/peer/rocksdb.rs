@@ -32,7 +32,10 @@ impl Rocks {
         options.increase_parallelism(2);
         let mut synced = WriteOptions::default();
         synced.set_sync(true);
-        Ok(Self { db: DB::open(&options, dir)?, synced })
+        Ok(Self {
+            db: DB::open(&options, dir)?,
+            synced,
+        })
     }
 }
 
@@ -45,7 +48,10 @@ impl Engine for Rocks {
     fn load(&self, messages: &[Message]) -> Result<()> {
         let mut batch = WriteBatch::default();
         for message in messages {
-            batch.put(flat_key(message.channel, message.bucket(), message.id), flat_value(message));
+            batch.put(
+                flat_key(message.channel, message.bucket(), message.id),
+                flat_value(message),
+            );
         }
         Ok(self.db.write(&batch)?)
     }
@@ -54,7 +60,9 @@ impl Engine for Rocks {
         let start = flat_key(channel, bucket, u64::MAX);
         let mut options = ReadOptions::default();
         options.set_iterate_upper_bound(flat_key(channel, bucket + 1, u64::MAX));
-        let rows = self.db.iterator_opt(IteratorMode::From(&start, Direction::Forward), options);
+        let rows = self
+            .db
+            .iterator_opt(IteratorMode::From(&start, Direction::Forward), options);
         let (mut count, mut bytes) = (0, 0);
         for row in rows.take(limit) {
             let (_, value) = row?;

@@ -5,6 +5,7 @@
 //! 1 it failed and one line says why, 2 the command line is wrong.
 
 mod bot;
+mod import;
 mod render;
 mod serve;
 
@@ -26,6 +27,8 @@ struct Cli {
 enum Command {
     /// Run the server, with its database inside.
     Serve(serve::Args),
+    /// Bring history in: IRC logs, DiscordChatExporter files.
+    Import(import::Args),
     /// Make bot accounts.
     Bot(bot::Args),
 }
@@ -61,6 +64,7 @@ fn run(command: Command) -> Result<()> {
     runtime.block_on(async {
         match command {
             Command::Serve(args) => Box::pin(serve::run(args)).await,
+            Command::Import(args) => Box::pin(import::run(args)).await,
             Command::Bot(args) => Box::pin(bot::run(args)).await,
         }
     })

@@ -12,13 +12,6 @@ use super::run::Import;
 use super::sink::Sink;
 use super::source;
 
-/// Arguments of `flux import`.
-#[derive(Clone, Debug, Args)]
-pub(crate) struct ImportArgs {
-    #[command(subcommand)]
-    pub(crate) format: Format,
-}
-
 /// What to read.
 #[derive(Clone, Debug, Subcommand)]
 pub(crate) enum Format {
@@ -70,7 +63,9 @@ pub(crate) async fn run(format: Format, sink: &Sink) -> Result<Report> {
                 let mut total_bytes = 0;
                 for file in &args.files {
                     let meta = std::fs::metadata(file);
-                    total_bytes += meta.with_context(|| format!("cannot read {}", file.display()))?.len();
+                    total_bytes += meta
+                        .with_context(|| format!("cannot read {}", file.display()))?
+                        .len();
                 }
                 Import::new(sink, total_bytes).discord(args.files).await
             }

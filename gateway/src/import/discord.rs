@@ -107,9 +107,9 @@ pub(crate) struct Id(pub(crate) u64);
 impl<'de> Deserialize<'de> for Id {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-        text.parse().map(Self).map_err(|_| {
-            serde::de::Error::custom(format!("expected a decimal id, found {text:?}"))
-        })
+        text.parse()
+            .map(Self)
+            .map_err(|_| serde::de::Error::custom(format!("expected a decimal id, found {text:?}")))
     }
 }
 
@@ -122,7 +122,9 @@ impl<'de> Deserialize<'de> for Moment {
         let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
         OffsetDateTime::parse(&text, &Rfc3339)
             .map(|at| Self(at.unix_timestamp() * 1000 + i64::from(at.millisecond())))
-            .map_err(|_| serde::de::Error::custom(format!("expected an ISO 8601 time, found {text:?}")))
+            .map_err(|_| {
+                serde::de::Error::custom(format!("expected an ISO 8601 time, found {text:?}"))
+            })
     }
 }
 
@@ -137,7 +139,10 @@ pub(crate) trait Receiver {
 /// Reads one exported file to its end.
 ///
 /// A syntax error carries line and column; an error of the receiver is passed through as its text.
-pub(crate) fn read(source: impl Read, receiver: &mut dyn Receiver) -> Result<(), serde_json::Error> {
+pub(crate) fn read(
+    source: impl Read,
+    receiver: &mut dyn Receiver,
+) -> Result<(), serde_json::Error> {
     let mut deserializer = serde_json::Deserializer::from_reader(source);
     Export { receiver }.deserialize(&mut deserializer)?;
     deserializer.end()
@@ -159,7 +164,8 @@ impl<'de> Visitor<'de> for Export<'_> {
     type Value = ();
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("a DiscordChatExporter file: an object with guild, channel and messages")
+        formatter
+            .write_str("a DiscordChatExporter file: an object with guild, channel and messages")
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
@@ -171,10 +177,16 @@ impl<'de> Visitor<'de> for Export<'_> {
                 "channel" => channel = Some(map.next_value::<Channel>()?),
                 "messages" => {
                     let (Some(guild), Some(channel)) = (guild.take(), channel.take()) else {
-                        return Err(A::Error::custom("guild and channel must come before messages"));
+                        return Err(A::Error::custom(
+                            "guild and channel must come before messages",
+                        ));
                     };
-                    self.receiver.channel(guild, channel).map_err(A::Error::custom)?;
-                    map.next_value_seed(Messages { receiver: self.receiver })?;
+                    self.receiver
+                        .channel(guild, channel)
+                        .map_err(A::Error::custom)?;
+                    map.next_value_seed(Messages {
+                        receiver: self.receiver,
+                    })?;
                     saw_messages = true;
                 }
                 _ => {
@@ -182,7 +194,11 @@ impl<'de> Visitor<'de> for Export<'_> {
                 }
             }
         }
-        if saw_messages { Ok(()) } else { Err(A::Error::missing_field("messages")) }
+        if saw_messages {
+            Ok(())
+        } else {
+            Err(A::Error::missing_field("messages"))
+        }
     }
 }
 
@@ -207,7 +223,9 @@ impl<'de> Visitor<'de> for Messages<'_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut messages: A) -> Result<(), A::Error> {
         while let Some(message) = messages.next_element::<Message>()? {
-            self.receiver.message(message).map_err(serde::de::Error::custom)?;
+            self.receiver
+                .message(message)
+                .map_err(serde::de::Error::custom)?;
         }
         Ok(())
     }
@@ -232,7 +250,10 @@ mod tests {
             Ok(())
         }
         fn message(&mut self, message: Message) -> anyhow::Result<()> {
-            self.0.push(format!("{} {} {}", message.id.0, message.timestamp.0, message.content));
+            self.0.push(format!(
+                "{} {} {}",
+                message.id.0, message.timestamp.0, message.content
+            ));
             Ok(())
         }
     }
@@ -241,7 +262,10 @@ mod tests {
     fn messages_stream_in_file_order_with_their_ids_and_times() {
         let mut seen = Seen::default();
         read(FILE.as_bytes(), &mut seen).unwrap();
-        assert_eq!(seen.0, ["g/general", "10 1577934245678 one", "11 1577927105000 two"]);
+        assert_eq!(
+            seen.0,
+            ["g/general", "10 1577934245678 one", "11 1577927105000 two"]
+        );
     }
 
     #[test]

@@ -58,10 +58,21 @@ fn said(line: &str) -> Option<Line<'_>> {
     checked(minute, second, nick, text, true)
 }
 
-fn checked<'a>(minute: u16, second: u8, nick: &'a str, text: &'a str, action: bool) -> Option<Line<'a>> {
+fn checked<'a>(
+    minute: u16,
+    second: u8,
+    nick: &'a str,
+    text: &'a str,
+    action: bool,
+) -> Option<Line<'a>> {
     let nick_is_plausible = !nick.is_empty() && nick.len() <= 64;
-    (nick_is_plausible && !text.trim().is_empty())
-        .then_some(Line::Said { minute, second, nick, text, action })
+    (nick_is_plausible && !text.trim().is_empty()).then_some(Line::Said {
+        minute,
+        second,
+        nick,
+        text,
+        action,
+    })
 }
 
 /// `HH:MM` or `HH:MM:SS`, as minutes since midnight and seconds.
@@ -84,18 +95,23 @@ pub(crate) struct DayClock {
 impl DayClock {
     /// Starts on `day`.
     pub(crate) fn new(day: Date) -> Self {
-        Self { day, last_minute: None }
+        Self {
+            day,
+            last_minute: None,
+        }
     }
 
     /// Milliseconds since 1970-01-01 of a line said at `minute` and `second`.
     pub(crate) fn at(&mut self, minute: u16, second: u8) -> i64 {
         let minute = i64::from(minute);
-        if self.last_minute.is_some_and(|last| last - minute > MIDNIGHT_JUMP_MINUTES) {
+        if self
+            .last_minute
+            .is_some_and(|last| last - minute > MIDNIGHT_JUMP_MINUTES)
+        {
             self.day = self.day.next_day().unwrap_or(self.day);
         }
         self.last_minute = Some(minute);
-        let days = i64::from(self.day.to_julian_day())
-            - i64::from(unix_epoch_julian_day());
+        let days = i64::from(self.day.to_julian_day()) - i64::from(unix_epoch_julian_day());
         ((days * MINUTES_PER_DAY + minute) * 60 + i64::from(second)) * 1000
     }
 }
@@ -177,11 +193,31 @@ mod tests {
     #[test]
     fn a_line_is_a_message_an_action_or_a_notice() {
         let check = |line, expected| assert_eq!(parse_line(line), expected, "{line:?}");
-        let said = |minute, second, nick, text, action| Line::Said { minute, second, nick, text, action };
-        check("[03:41] <ubotu> hello > world", said(221, 0, "ubotu", "hello > world", false));
+        let said = |minute, second, nick, text, action| Line::Said {
+            minute,
+            second,
+            nick,
+            text,
+            action,
+        };
+        check(
+            "[03:41] <ubotu> hello > world",
+            said(221, 0, "ubotu", "hello > world", false),
+        );
         check("[23:59:58] <a|b> x", said(1439, 58, "a|b", "x", false));
-        check("[22:15]  * mike waves ...", said(1335, 0, "mike", "waves ...", true));
-        for notice in ["=== Nella entered the room.", "", "[25:00] <a> b", "[1:2:3:4] <a> b", "[12:30] <a>", "[12:30] <> x", "<a> b"] {
+        check(
+            "[22:15]  * mike waves ...",
+            said(1335, 0, "mike", "waves ...", true),
+        );
+        for notice in [
+            "=== Nella entered the room.",
+            "",
+            "[25:00] <a> b",
+            "[1:2:3:4] <a> b",
+            "[12:30] <a>",
+            "[12:30] <> x",
+            "<a> b",
+        ] {
             check(notice, Line::Notice);
         }
     }
@@ -197,7 +233,8 @@ mod tests {
 
     #[test]
     fn a_reply_goes_to_the_nearest_earlier_line() {
-        let (replies, unreadable) = read_annotations(&b"0 0 -\n3 9 -\n7 9 - \n9 5 -\nx y -\n\n"[..]).unwrap();
+        let (replies, unreadable) =
+            read_annotations(&b"0 0 -\n3 9 -\n7 9 - \n9 5 -\nx y -\n\n"[..]).unwrap();
         assert_eq!(replies, BTreeMap::from([(9, 7)]));
         assert_eq!(unreadable, 1);
     }
@@ -207,7 +244,10 @@ mod tests {
         let text = format!("{}\n[00:01] <a> b\n", "x".repeat(LINE_BYTES_MAX * 2));
         let mut reader = std::io::BufReader::with_capacity(7, text.as_bytes());
         let mut line = String::new();
-        assert_eq!(read_line(&mut reader, &mut line).unwrap(), (LINE_BYTES_MAX * 2 + 1) as u64);
+        assert_eq!(
+            read_line(&mut reader, &mut line).unwrap(),
+            (LINE_BYTES_MAX * 2 + 1) as u64
+        );
         assert_eq!(line.len(), LINE_BYTES_MAX);
         read_line(&mut reader, &mut line).unwrap();
         assert_eq!(line, "[00:01] <a> b\n");

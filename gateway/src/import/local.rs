@@ -15,6 +15,7 @@ use crate::clock;
 use crate::id::Id;
 use crate::model::message::{DEFAULT, REPLY};
 use crate::model::permission::Permissions;
+use crate::rest::fresh_code;
 use crate::store::channels::{self, ChannelRow};
 use crate::store::guilds::{self, GuildRow};
 use crate::store::imports::{self, SourceRow};
@@ -44,7 +45,10 @@ pub(crate) struct LocalSink {
 
 impl LocalSink {
     pub(crate) fn new(app: Arc<App>) -> Self {
-        Self { app, listed: Mutex::new(BTreeSet::new()) }
+        Self {
+            app,
+            listed: Mutex::new(BTreeSet::new()),
+        }
     }
 
     /// The guild to fill, made when it is not there.
@@ -55,7 +59,9 @@ impl LocalSink {
                 let id = Id::new(id).context("a guild has no valid id")?;
                 guilds::get(db, id).await?.map(|row| row.guild_id).ok_or(id)
             }
-            None => imports::guild(db, &spec.name).await?.ok_or_else(|| self.app.ids.next()),
+            None => imports::guild(db, &spec.name)
+                .await?
+                .ok_or_else(|| self.app.ids.next_id()),
         };
         let guild = match known {
             Ok(guild) => return Ok(guild),
@@ -79,8 +85,12 @@ impl LocalSink {
             ..RoleRow::default()
         };
         roles::put(db, &everyone, &Announcement::silent()).await?;
-        let member =
-            MemberRow { guild_id: guild, user_id: owner, joined_at_ms: clock::now_ms(), ..MemberRow::default() };
+        let member = MemberRow {
+            guild_id: guild,
+            user_id: owner,
+            joined_at_ms: clock::now_ms(),
+            ..MemberRow::default()
+        };
         for statement in members::insert_statements(&member) {
             db.execute(statement).await?;
         }
@@ -106,8 +116,16 @@ impl LocalSink {
         if let Some(importer) = accounts::find_name(db, IMPORTER).await? {
             return Ok(importer);
         }
-        let user_id = self.app.ids.next();
-        users::insert(db, &UserRow { user_id, username: IMPORTER.to_owned(), ..UserRow::default() }).await?;
+        let user_id = self.app.ids.next_id();
+        users::insert(
+            db,
+            &UserRow {
+                user_id,
+                username: IMPORTER.to_owned(),
+                ..UserRow::default()
+            },
+        )
+        .await?;
         accounts::claim_name(db, IMPORTER, user_id).await?;
         Ok(user_id)
     }
@@ -116,7 +134,10 @@ impl LocalSink {
     pub(crate) async fn channel(&self, spec: &ChannelSpec) -> Result<Id> {
         let db = &self.app.db;
         let guild = Id::new(spec.guild).context("a channel has no valid guild")?;
-        let wanted = spec.id.map(|id| Id::new(id).context("a channel has no valid id")).transpose()?;
+        let wanted = spec
+            .id
+            .map(|id| Id::new(id).context("a channel has no valid id"))
+            .transpose()?;
         let existing = channels::list(db, guild).await?;
         let found = existing.iter().find(|row| match wanted {
             Some(id) => row.channel_id == id,
@@ -125,7 +146,7 @@ impl LocalSink {
         if let Some(row) = found {
             return Ok(row.channel_id);
         }
-        let channel = wanted.unwrap_or_else(|| self.app.ids.next());
+        let channel = wanted.unwrap_or_else(|| self.app.ids.next_id());
         let row = ChannelRow {
             guild_id: guild,
             channel_id: channel,
@@ -141,18 +162,29 @@ impl LocalSink {
 
     /// How far a source is; registers it with a slot of its own when it is new.
     pub(crate) async fn source(&self, guild: u64, name: &str) -> Result<SourceState> {
-        let (db, guild) = (&self.app.db, Id::new(guild).context("a source has no valid guild")?);
+        let (db, guild) = (
+            &self.app.db,
+            Id::new(guild).context("a source has no valid guild")?,
+        );
         if let Some(row) = imports::source(db, guild, name).await? {
             return state_of(row);
         }
         let slot = imports::count_sources(db, guild).await? % i32::try_from(SLOTS)?;
-        let row = SourceRow { slot, ..SourceRow::default() };
+        let row = SourceRow {
+            slot,
+            ..SourceRow::default()
+        };
         imports::set_source(db, guild, name, row).await?;
         state_of(row)
     }
 
     /// Notes how far a source is.
-    pub(crate) async fn note_progress(&self, guild: u64, name: &str, state: SourceState) -> Result<()> {
+    pub(crate) async fn note_progress(
+        &self,
+        guild: u64,
+        name: &str,
+        state: SourceState,
+    ) -> Result<()> {
         let guild = Id::new(guild).context("a source has no valid guild")?;
         let row = SourceRow {
             slot: i32::try_from(state.slot)?,
@@ -164,7 +196,10 @@ impl LocalSink {
 
     /// Accounts for the authors, in their order. They have no password and claim no name.
     pub(crate) async fn authors(&self, guild: u64, authors: &[Author]) -> Result<Vec<u64>> {
-        let (db, guild) = (&self.app.db, Id::new(guild).context("authors have no valid guild")?);
+        let (db, guild) = (
+            &self.app.db,
+            Id::new(guild).context("authors have no valid guild")?,
+        );
         let resolve = |author: &Author| {
             let author = author.clone();
             async move {
@@ -173,22 +208,39 @@ impl LocalSink {
                         let id = Id::new(id).context("an author has no valid id")?;
                         users::get(db, id).await?.map(|row| row.user_id).ok_or(id)
                     }
-                    None => imports::author(db, guild, &author.name).await?.ok_or_else(|| self.app.ids.next()),
+                    None => imports::author(db, guild, &author.name)
+                        .await?
+                        .ok_or_else(|| self.app.ids.next_id()),
                 };
                 if let Err(user_id) = known {
                     let username = author.name.clone();
-                    users::insert(db, &UserRow { user_id, username, bot: author.bot, ..UserRow::default() }).await?;
+                    users::insert(
+                        db,
+                        &UserRow {
+                            user_id,
+                            username,
+                            bot: author.bot,
+                            ..UserRow::default()
+                        },
+                    )
+                    .await?;
                     let is_new = author.id.is_none();
                     return anyhow::Ok((user_id, is_new.then_some(author.name)));
                 }
                 Ok((known.unwrap_or_else(|id| id), None))
             }
         };
-        let resolved: Vec<(Id, Option<String>)> =
-            stream::iter(authors).map(resolve).buffered(IN_FLIGHT * 4).try_collect().await?;
-        let names = resolved.iter().filter_map(|(id, name)| Some((id, name.as_deref()?)));
-        let statements: Vec<Statement> =
-            names.map(|(id, name)| imports::author_statement(guild, name, *id)).collect();
+        let resolved: Vec<(Id, Option<String>)> = stream::iter(authors)
+            .map(resolve)
+            .buffered(IN_FLIGHT * 4)
+            .try_collect()
+            .await?;
+        let names = resolved
+            .iter()
+            .filter_map(|(id, name)| Some((id, name.as_deref()?)));
+        let statements: Vec<Statement> = names
+            .map(|(id, name)| imports::author_statement(guild, name, *id))
+            .collect();
         self.write(statements).await?;
         Ok(resolved.into_iter().map(|(id, _)| id.get()).collect())
     }
@@ -216,9 +268,20 @@ impl LocalSink {
         self.write(statements).await?;
         for message in history.iter().filter(|message| message.pinned) {
             let id = Id::new(message.id).context("a message has no valid id")?;
-            pins::add(&self.app.db, (channel, id), message.sent_ms, &Announcement::silent()).await?;
+            pins::add(
+                &self.app.db,
+                (channel, id),
+                message.sent_ms,
+                &Announcement::silent(),
+            )
+            .await?;
         }
-        if let Some(newest) = history.iter().map(|message| message.id).max().and_then(Id::new) {
+        if let Some(newest) = history
+            .iter()
+            .map(|message| message.id)
+            .max()
+            .and_then(Id::new)
+        {
             self.app.directory.arrived(channel, newest);
         }
         Ok(())
@@ -229,7 +292,9 @@ impl LocalSink {
         let mut listed = self.listed.lock().await;
         let mut fresh = BTreeMap::new();
         for message in history {
-            let bucket = Id::new(message.id).context("a message has no valid id")?.bucket();
+            let bucket = Id::new(message.id)
+                .context("a message has no valid id")?
+                .bucket();
             if !listed.contains(&(channel, bucket)) {
                 fresh.insert(bucket, messages::bucket_statement(channel, bucket));
             }
@@ -261,15 +326,23 @@ impl LocalSink {
         let db = &self.app.db;
         let guild = Id::new(guild).context("no valid guild")?;
         for code in invites::codes(db, guild).await? {
-            if invites::get(db, &code).await?.is_some_and(|invite| invite.max_age_s == 0 && invite.max_uses == 0) {
+            if invites::get(db, &code)
+                .await?
+                .is_some_and(|invite| invite.max_age_s == 0 && invite.max_uses == 0)
+            {
                 return Ok(code);
             }
         }
-        let first = channels::list(db, guild).await?.into_iter().min_by_key(|row| row.position);
+        let first = channels::list(db, guild)
+            .await?
+            .into_iter()
+            .min_by_key(|row| row.position);
         let invite = InviteRow {
-            code: clock::invite_code(),
+            code: fresh_code(),
             guild_id: guild,
-            channel_id: first.context("the guild has no channel to invite to")?.channel_id,
+            channel_id: first
+                .context("the guild has no channel to invite to")?
+                .channel_id,
             inviter_id: self.owner().await?,
             created_at_ms: clock::now_ms(),
             ..InviteRow::default()
@@ -285,7 +358,9 @@ impl LocalSink {
         let answer = match request {
             Request::Guild(spec) => self.guild(&spec).await?.get().into(),
             Request::Channel(spec) => self.channel(&spec).await?.get().into(),
-            Request::Source { guild, name } => serde_json::to_value(self.source(guild, &name).await?)?,
+            Request::Source { guild, name } => {
+                serde_json::to_value(self.source(guild, &name).await?)?
+            }
             Request::Progress { guild, name, state } => {
                 self.note_progress(guild, &name, state).await?;
                 serde_json::Value::Null
@@ -305,7 +380,8 @@ fn state_of(row: SourceRow) -> Result<SourceState> {
     Ok(SourceState {
         slot: u32::try_from(row.slot).context("the slot of an import source is negative")?,
         done: u64::try_from(row.done).context("the progress of an import source is negative")?,
-        messages: u64::try_from(row.messages).context("the count of an import source is negative")?,
+        messages: u64::try_from(row.messages)
+            .context("the count of an import source is negative")?,
     })
 }
 
@@ -315,7 +391,11 @@ fn message_row(channel: Id, message: &Message) -> Result<MessageRow> {
         channel_id: channel,
         message_id,
         author_id: Id::new(message.author).context("a message has no valid author")?,
-        kind: if message.reply_to.is_some() { REPLY } else { DEFAULT },
+        kind: if message.reply_to.is_some() {
+            REPLY
+        } else {
+            DEFAULT
+        },
         content: message.content.clone(),
         sent_at_ms: (message.sent_ms != message_id.unix_ms()).then_some(message.sent_ms),
         edited_at_ms: message.edited_ms,

@@ -39,7 +39,11 @@ pub(crate) struct Minter {
 impl Minter {
     /// For the source with this slot (taken modulo [`SLOTS`]).
     pub(crate) fn new(slot: u32) -> Self {
-        Self { slot: u64::from(slot % SLOTS), minute: i64::MIN, line: 0 }
+        Self {
+            slot: u64::from(slot % SLOTS),
+            minute: i64::MIN,
+            line: 0,
+        }
     }
 
     /// The id of the next line, said at `sent_ms` (milliseconds since 1970).
@@ -55,7 +59,10 @@ impl Minter {
             self.line = 0;
         }
         let (base_ms, room_ms) = if minute * 60_000 < FOLD_END_MS {
-            ((minute - OLDEST_MS / 60_000) * FOLD_MS_PER_MINUTE, FOLD_MS_PER_MINUTE)
+            (
+                (minute - OLDEST_MS / 60_000) * FOLD_MS_PER_MINUTE,
+                FOLD_MS_PER_MINUTE,
+            )
         } else {
             (minute * 60_000 - EPOCH_MS, 60_000)
         };
@@ -73,7 +80,15 @@ mod tests {
 
     #[test]
     fn ids_sort_as_times_do_across_the_fold() {
-        let times = [OLDEST_MS, 1_100_000_000_000, EPOCH_MS - 1, EPOCH_MS, FOLD_END_MS - 1, FOLD_END_MS, 1_600_000_000_000];
+        let times = [
+            OLDEST_MS,
+            1_100_000_000_000,
+            EPOCH_MS - 1,
+            EPOCH_MS,
+            FOLD_END_MS - 1,
+            FOLD_END_MS,
+            1_600_000_000_000,
+        ];
         let mut minter = Minter::new(4095);
         let ids: Vec<u64> = times.iter().map(|ms| minter.next(*ms).unwrap()).collect();
         assert!(ids.is_sorted_by(|a, b| a < b), "{ids:?}");
@@ -84,7 +99,10 @@ mod tests {
         let (mut one, mut two) = (Minter::new(1), Minter::new(2));
         let mut last = 0;
         for _ in 0..4096 {
-            let (a, b) = (one.next(1_100_000_000_000).unwrap(), two.next(1_100_000_000_000).unwrap());
+            let (a, b) = (
+                one.next(1_100_000_000_000).unwrap(),
+                two.next(1_100_000_000_000).unwrap(),
+            );
             assert!(a > last && b == a + 1);
             last = a;
         }

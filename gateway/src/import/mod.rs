@@ -16,7 +16,7 @@ mod irc;
 pub(crate) mod local;
 mod mint;
 mod progress;
-mod report;
+pub(crate) mod report;
 mod run;
 pub(crate) mod sink;
 mod source;

@@ -21,14 +21,23 @@ impl Progress {
     /// For `total_bytes` of input.
     pub(crate) fn new(total_bytes: u64) -> Self {
         let on_terminal = std::io::stderr().is_terminal();
-        let target =
-            if on_terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        let target = if on_terminal {
+            ProgressDrawTarget::stderr()
+        } else {
+            ProgressDrawTarget::hidden()
+        };
         let bar = ProgressBar::with_draw_target(Some(total_bytes), target);
         let template = "{msg:24!} [{bar:28}] {bytes}/{total_bytes}  {prefix}  {eta} left";
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style.progress_chars("=> "));
         }
-        Self { bar, on_terminal, start: Instant::now(), last_line: Instant::now(), messages: 0 }
+        Self {
+            bar,
+            on_terminal,
+            start: Instant::now(),
+            last_line: Instant::now(),
+            messages: 0,
+        }
     }
 
     /// Names what is being read now.
@@ -40,7 +49,11 @@ impl Progress {
     pub(crate) fn advance(&mut self, bytes: u64, messages: u64) {
         self.messages += messages;
         self.bar.inc(bytes);
-        self.bar.set_prefix(format!("{} messages, {}/s", HumanCount(self.messages), HumanCount(self.rate())));
+        self.bar.set_prefix(format!(
+            "{} messages, {}/s",
+            HumanCount(self.messages),
+            HumanCount(self.rate())
+        ));
         if !self.on_terminal && self.last_line.elapsed() >= LINE_INTERVAL {
             self.last_line = Instant::now();
             self.line();
@@ -63,7 +76,10 @@ impl Progress {
         HumanDuration(self.start.elapsed())
     }
 
-    #[expect(clippy::print_stderr, reason = "progress on a pipe is this command's output")]
+    #[expect(
+        clippy::print_stderr,
+        reason = "progress on a pipe is this command's output"
+    )]
     fn line(&self) {
         let total = self.bar.length().unwrap_or(0).max(1);
         eprintln!(

@@ -52,7 +52,12 @@ impl fmt::Display for Report {
             HumanCount(self.stored),
             HumanCount(self.known),
         )?;
-        writeln!(formatter, "{} channels, {} authors", HumanCount(self.channels), HumanCount(self.authors))?;
+        writeln!(
+            formatter,
+            "{} channels, {} authors",
+            HumanCount(self.channels),
+            HumanCount(self.authors)
+        )?;
         for (what, count) in &self.notices {
             writeln!(formatter, "not a message: {} {what}", HumanCount(*count))?;
         }
@@ -63,7 +68,10 @@ impl fmt::Display for Report {
             writeln!(formatter, "failed: {failure}")?;
         }
         if let Some(invite) = &self.invite {
-            writeln!(formatter, "join with the invite {invite}: open /invite/{invite} on the page")?;
+            writeln!(
+                formatter,
+                "join with the invite {invite}: open /invite/{invite} on the page"
+            )?;
         }
         Ok(())
     }

@@ -51,7 +51,13 @@ impl<'a> Import<'a> {
 
     /// Imports IRC logs into the guild named `guild`, one channel per source.
     pub(crate) async fn irc(mut self, guild: &str, files: Vec<IrcFile>) -> Result<Report> {
-        let guild = self.sink.guild(GuildSpec { id: None, name: guild.to_owned() }).await?;
+        let guild = self
+            .sink
+            .guild(GuildSpec {
+                id: None,
+                name: guild.to_owned(),
+            })
+            .await?;
         for file in files {
             self.progress.source(&file.name);
             let channel = self.channel(guild, None, &file.channel, None).await?;
@@ -76,7 +82,8 @@ impl<'a> Import<'a> {
     pub(crate) async fn discord(mut self, files: Vec<PathBuf>) -> Result<Report> {
         let mut last_guild = None;
         for path in files {
-            self.progress.source(&path.file_name().unwrap_or_default().to_string_lossy());
+            self.progress
+                .source(&path.file_name().unwrap_or_default().to_string_lossy());
             let (queue, mut inputs) = channel_of_inputs();
             let reader = tokio::task::spawn_blocking(move || source::read_discord(&path, &queue));
             let mut export = None;
@@ -132,17 +139,26 @@ impl<'a> Import<'a> {
         if let Some(channel) = self.channels.get(&key) {
             return Ok(*channel);
         }
-        let spec = ChannelSpec { guild, id, name: name.to_owned(), topic };
+        let spec = ChannelSpec {
+            guild,
+            id,
+            name: name.to_owned(),
+            topic,
+        };
         let channel = self.sink.channel(spec).await?;
         self.channels.insert(key, channel);
         Ok(channel)
     }
 
     async fn store_lines(&mut self, log: &mut IrcLog, lines: Vec<(u64, IrcLine)>) -> Result<()> {
-        let Some(end) = lines.last().map(|(number, _)| number + 1) else { return Ok(()) };
+        let Some(end) = lines.last().map(|(number, _)| number + 1) else {
+            return Ok(());
+        };
         let (mut drafts, mut known) = (Vec::new(), 0);
         for (number, line) in lines {
-            let Some(draft) = log.draft(number, line, &mut self.report) else { continue };
+            let Some(draft) = log.draft(number, line, &mut self.report) else {
+                continue;
+            };
             if number < log.state.done {
                 known += 1;
             } else {
@@ -150,31 +166,40 @@ impl<'a> Import<'a> {
             }
         }
         self.report.known += known;
-        let names = drafts.iter().map(|(nick, _)| Author { id: None, name: nick.clone(), bot: false });
+        let names = drafts.iter().map(|(nick, _)| Author {
+            id: None,
+            name: nick.clone(),
+            bot: false,
+        });
         self.resolve(log.guild, names.collect()).await?;
         let messages = drafts.into_iter().map(|(nick, mut message)| {
-            message.author = self.authors.get(&AuthorKey::Name(nick)).copied().unwrap_or_default();
+            message.author = self
+                .authors
+                .get(&AuthorKey::Name(nick))
+                .copied()
+                .unwrap_or_default();
             message
         });
         let messages: Vec<Message> = messages.collect();
-        self.store(log.guild, log.channel, messages, &mut log.state).await?;
+        self.store(log.channel, messages, &mut log.state).await?;
         if end > log.state.done {
             log.state.done = end;
-            self.sink.note_progress(log.guild, &log.name, log.state).await?;
+            self.sink
+                .note_progress(log.guild, &log.name, log.state)
+                .await?;
         }
         Ok(())
     }
 
     async fn store(
         &mut self,
-        guild: u64,
         channel: u64,
         messages: Vec<Message>,
         state: &mut SourceState,
     ) -> Result<()> {
         let count = messages.len() as u64;
         if count > 0 {
-            self.sink.messages(guild, channel, messages).await?;
+            self.sink.messages(channel, messages).await?;
         }
         state.messages += count;
         self.report.stored += count;
@@ -187,7 +212,14 @@ impl<'a> Import<'a> {
         let mut wanted: BTreeMap<(Option<u64>, String), Author> = BTreeMap::new();
         for author in authors {
             if !self.authors.contains_key(&author_key(&author)) {
-                let key = (author.id, if author.id.is_some() { String::new() } else { author.name.clone() });
+                let key = (
+                    author.id,
+                    if author.id.is_some() {
+                        String::new()
+                    } else {
+                        author.name.clone()
+                    },
+                );
                 wanted.entry(key).or_insert(author);
             }
         }
@@ -196,24 +228,52 @@ impl<'a> Import<'a> {
         }
         let wanted: Vec<Author> = wanted.into_values().collect();
         let ids = self.sink.authors(guild, wanted.clone()).await?;
-        anyhow::ensure!(ids.len() == wanted.len(), "asked for {} authors, got {}", wanted.len(), ids.len());
+        anyhow::ensure!(
+            ids.len() == wanted.len(),
+            "asked for {} authors, got {}",
+            wanted.len(),
+            ids.len()
+        );
         for (author, id) in wanted.iter().zip(ids) {
             self.authors.insert(author_key(author), id);
         }
         Ok(())
     }
 
-    async fn open_export(&mut self, guild: discord::Guild, channel: discord::Channel) -> Result<Export> {
-        let spec = GuildSpec { id: (guild.id.0 != 0).then_some(guild.id.0), name: guild.name };
+    async fn open_export(
+        &mut self,
+        guild: discord::Guild,
+        channel: discord::Channel,
+    ) -> Result<Export> {
+        let spec = GuildSpec {
+            id: (guild.id.0 != 0).then_some(guild.id.0),
+            name: guild.name,
+        };
         let guild = self.sink.guild(spec).await?;
         let id = self
-            .channel(guild, Some(channel.id.0), &source::channel_name(&channel.name), channel.topic)
+            .channel(
+                guild,
+                Some(channel.id.0),
+                &source::channel_name(&channel.name),
+                channel.topic,
+            )
             .await?;
-        Ok(Export { guild, channel: id, source: None, read: 0 })
+        Ok(Export {
+            guild,
+            channel: id,
+            source: None,
+            read: 0,
+        })
     }
 
-    async fn store_messages(&mut self, export: &mut Export, messages: Vec<discord::Message>) -> Result<()> {
-        let Some(first) = messages.first().map(|message| message.id.0) else { return Ok(()) };
+    async fn store_messages(
+        &mut self,
+        export: &mut Export,
+        messages: Vec<discord::Message>,
+    ) -> Result<()> {
+        let Some(first) = messages.first().map(|message| message.id.0) else {
+            return Ok(());
+        };
         let (name, mut state) = match export.source.take() {
             Some(open) => open,
             None => {
@@ -247,15 +307,22 @@ impl<'a> Import<'a> {
         state: &mut SourceState,
     ) -> Result<()> {
         let authors = fresh.iter().flat_map(|message| {
-            let reacted = message.reactions.iter().flat_map(|reaction| &reaction.users);
-            std::iter::once(&message.author).chain(reacted).map(exported_author)
+            let reacted = message
+                .reactions
+                .iter()
+                .flat_map(|reaction| &reaction.users);
+            std::iter::once(&message.author)
+                .chain(reacted)
+                .map(exported_author)
         });
         let authors = authors.collect();
         self.resolve(export.guild, authors).await?;
         let report = &mut self.report;
-        let kept: Vec<Message> =
-            fresh.into_iter().filter_map(|message| exported_message(message, report)).collect();
-        self.store(export.guild, export.channel, kept, state).await
+        let kept: Vec<Message> = fresh
+            .into_iter()
+            .filter_map(|message| exported_message(message, report))
+            .collect();
+        self.store(export.channel, kept, state).await
     }
 }
 
@@ -264,7 +331,9 @@ fn channel_of_inputs() -> (tokio::sync::mpsc::Sender<Input>, Receiver<Input>) {
 }
 
 fn author_key(author: &Author) -> AuthorKey {
-    author.id.map_or_else(|| AuthorKey::Name(author.name.clone()), AuthorKey::Id)
+    author
+        .id
+        .map_or_else(|| AuthorKey::Name(author.name.clone()), AuthorKey::Id)
 }
 
 /// One IRC log being stored.
@@ -279,15 +348,33 @@ struct IrcLog {
 
 impl IrcLog {
     fn new(guild: u64, channel: u64, name: String, state: SourceState) -> Self {
-        Self { guild, channel, name, state, minter: Minter::new(state.slot), ids: Vec::new() }
+        Self {
+            guild,
+            channel,
+            name,
+            state,
+            minter: Minter::new(state.slot),
+            ids: Vec::new(),
+        }
     }
 
     /// The message of a line, without its author; every line is minted, also those stored before, so that ids and
     /// replies come out the same in every run.
-    fn draft(&mut self, number: u64, line: IrcLine, report: &mut Report) -> Option<(String, Message)> {
+    fn draft(
+        &mut self,
+        number: u64,
+        line: IrcLine,
+        report: &mut Report,
+    ) -> Option<(String, Message)> {
         let at = usize::try_from(number).ok()?;
         self.ids.resize(at + 1, None);
-        let IrcLine::Said { nick, text, sent_ms, reply_to } = line else {
+        let IrcLine::Said {
+            nick,
+            text,
+            sent_ms,
+            reply_to,
+        } = line
+        else {
             report.notice("system lines");
             return None;
         };
@@ -335,8 +422,15 @@ fn is_kept(message: &discord::Message) -> bool {
 }
 
 fn exported_author(author: &discord::Author) -> Author {
-    let name = author.nickname.clone().unwrap_or_else(|| author.name.clone());
-    Author { id: Some(author.id.0), name, bot: author.is_bot }
+    let name = author
+        .nickname
+        .clone()
+        .unwrap_or_else(|| author.name.clone());
+    Author {
+        id: Some(author.id.0),
+        name,
+        bot: author.is_bot,
+    }
 }
 
 fn exported_message(message: discord::Message, report: &mut Report) -> Option<Message> {
@@ -354,15 +448,25 @@ fn exported_message(message: discord::Message, report: &mut Report) -> Option<Me
         if !content.is_empty() {
             content.push('\n');
         }
-        content.push_str(if attachment.url.is_empty() { &attachment.file_name } else { &attachment.url });
+        content.push_str(if attachment.url.is_empty() {
+            &attachment.file_name
+        } else {
+            &attachment.url
+        });
     }
-    let reactions = message.reactions.into_iter().filter(|reaction| !reaction.users.is_empty());
+    let reactions = message
+        .reactions
+        .into_iter()
+        .filter(|reaction| !reaction.users.is_empty());
     Some(Message {
         id: message.id.0,
         author: message.author.id.0,
         sent_ms: message.timestamp.0,
         edited_ms: message.timestamp_edited.map(|at| at.0),
-        reply_to: message.reference.and_then(|reference| reference.message_id).map(|id| id.0),
+        reply_to: message
+            .reference
+            .and_then(|reference| reference.message_id)
+            .map(|id| id.0),
         pinned: message.is_pinned,
         content,
         reactions: reactions

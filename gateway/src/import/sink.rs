@@ -3,11 +3,18 @@
 //! Both speak the same six operations. Every operation can be repeated: names and slots are registered once, and a
 //! message has an id that does not depend on when it is imported.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::local::LocalSink;
+
+/// Aimed size of a request, half of what a server takes.
+const REQUEST_BYTES: usize = 512 * 1024;
+/// Times a request is repeated while the server is busy.
+const ATTEMPTS: usize = 60;
 
 /// An account that history speaks of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,11 +76,26 @@ pub(crate) struct SourceState {
 pub(crate) enum Request {
     Guild(GuildSpec),
     Channel(ChannelSpec),
-    Source { guild: u64, name: String },
-    Progress { guild: u64, name: String, state: SourceState },
-    Authors { guild: u64, authors: Vec<Author> },
-    Messages { channel: u64, messages: Vec<Message> },
-    Finish { guild: u64 },
+    Source {
+        guild: u64,
+        name: String,
+    },
+    Progress {
+        guild: u64,
+        name: String,
+        state: SourceState,
+    },
+    Authors {
+        guild: u64,
+        authors: Vec<Author>,
+    },
+    Messages {
+        channel: u64,
+        messages: Vec<Message>,
+    },
+    Finish {
+        guild: u64,
+    },
 }
 
 /// Where history goes.
@@ -106,16 +128,32 @@ impl Sink {
     pub(crate) async fn source(&self, guild: u64, name: &str) -> Result<SourceState> {
         match self {
             Self::Local(sink) => sink.source(guild, name).await,
-            Self::Remote(sink) => sink.call(&Request::Source { guild, name: name.to_owned() }).await,
+            Self::Remote(sink) => {
+                sink.call(&Request::Source {
+                    guild,
+                    name: name.to_owned(),
+                })
+                .await
+            }
         }
     }
 
     /// Notes how far a source is; what it says is stored must be stored.
-    pub(crate) async fn note_progress(&self, guild: u64, name: &str, state: SourceState) -> Result<()> {
+    pub(crate) async fn note_progress(
+        &self,
+        guild: u64,
+        name: &str,
+        state: SourceState,
+    ) -> Result<()> {
         match self {
             Self::Local(sink) => sink.note_progress(guild, name, state).await,
             Self::Remote(sink) => {
-                sink.call(&Request::Progress { guild, name: name.to_owned(), state }).await
+                sink.call(&Request::Progress {
+                    guild,
+                    name: name.to_owned(),
+                    state,
+                })
+                .await
             }
         }
     }
@@ -132,7 +170,7 @@ impl Sink {
     pub(crate) async fn messages(&self, channel: u64, messages: Vec<Message>) -> Result<()> {
         match self {
             Self::Local(sink) => sink.messages(channel, &messages).await,
-            Self::Remote(sink) => sink.call(&Request::Messages { channel, messages }).await,
+            Self::Remote(sink) => sink.messages(channel, messages).await,
         }
     }
 
@@ -157,19 +195,81 @@ impl RemoteSink {
     /// For the server at `at` (`http://host:port`) and its administrator's token.
     pub(crate) fn new(at: &str, token: &str) -> Self {
         let url = format!("{}/api/v10/admin/import", at.trim_end_matches('/'));
-        Self { client: reqwest::Client::new(), url, token: token.to_owned() }
+        Self {
+            client: reqwest::Client::new(),
+            url,
+            token: token.to_owned(),
+        }
     }
 
-    async fn call<T: DeserializeOwned>(&self, request: &Request) -> Result<T> {
-        let request = self.client.post(&self.url).header("authorization", &self.token).json(request);
-        let answer = request.send().await.with_context(|| format!("cannot reach {}", self.url))?;
-        let status = answer.status();
-        let body = answer.bytes().await.context("the server closed the connection")?;
-        anyhow::ensure!(
-            status.is_success(),
-            "the server refused ({status}): {}",
-            String::from_utf8_lossy(&body).chars().take(300).collect::<String>()
-        );
-        serde_json::from_slice(&body).with_context(|| format!("{} did not answer as a Flux server", self.url))
+    /// Sends messages in requests that stay well below the size a server takes.
+    async fn messages(&self, channel: u64, mut messages: Vec<Message>) -> Result<()> {
+        while !messages.is_empty() {
+            let mut bytes = 0;
+            let fits = messages.iter().take_while(|message| {
+                bytes += 300 + 2 * message.content.len() + 24 * reaction_count(message);
+                bytes <= REQUEST_BYTES
+            });
+            let count = fits.count().max(1);
+            let rest = messages.split_off(count);
+            let part = std::mem::replace(&mut messages, rest);
+            self.call::<()>(&Request::Messages {
+                channel,
+                messages: part,
+            })
+            .await?;
+        }
+        Ok(())
     }
+
+    /// Sends one request; waits and repeats it when the server asks to slow down. Every request can be repeated.
+    async fn call<T: DeserializeOwned>(&self, request: &Request) -> Result<T> {
+        for _ in 0..ATTEMPTS {
+            let answer = self.send(request).await?;
+            let status = answer.status();
+            let wait_s = answer
+                .headers()
+                .get("retry-after")
+                .and_then(|wait| wait.to_str().ok()?.parse().ok());
+            let body = answer
+                .bytes()
+                .await
+                .context("the server closed the connection")?;
+            if status.is_success() {
+                let foreign = || format!("{} did not answer as a Flux server", self.url);
+                return serde_json::from_slice(&body).with_context(foreign);
+            }
+            let is_busy = status.as_u16() == 429 || status.as_u16() == 503;
+            anyhow::ensure!(
+                is_busy,
+                "the server refused ({status}): {}",
+                String::from_utf8_lossy(&body)
+                    .chars()
+                    .take(300)
+                    .collect::<String>()
+            );
+            tokio::time::sleep(Duration::from_secs(wait_s.unwrap_or(1).clamp(1, 30))).await;
+        }
+        anyhow::bail!("the server stayed busy: run the same command again later to go on")
+    }
+
+    async fn send(&self, request: &Request) -> Result<reqwest::Response> {
+        let request = self
+            .client
+            .post(&self.url)
+            .header("authorization", &self.token)
+            .json(request);
+        request
+            .send()
+            .await
+            .with_context(|| format!("cannot reach {}", self.url))
+    }
+}
+
+fn reaction_count(message: &Message) -> usize {
+    message
+        .reactions
+        .iter()
+        .map(|(_, users)| 1 + users.len())
+        .sum()
 }

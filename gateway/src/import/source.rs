@@ -49,7 +49,12 @@ pub(crate) enum Input {
 #[derive(Debug)]
 pub(crate) enum IrcLine {
     /// A message.
-    Said { nick: String, text: String, sent_ms: i64, reply_to: Option<u64> },
+    Said {
+        nick: String,
+        text: String,
+        sent_ms: i64,
+        reply_to: Option<u64>,
+    },
     /// Anything else.
     Notice,
 }
@@ -58,10 +63,15 @@ pub(crate) enum IrcLine {
 ///
 /// A dated file (`2008-12-11...`) belongs to `dated_channel`, or to the channel named as its directory; another file
 /// is a channel of its own, named as the file. Sorted by channel and file name.
-pub(crate) fn irc_files(paths: &[PathBuf], dated_channel: Option<&str>, day: Date) -> Result<Vec<IrcFile>> {
+pub(crate) fn irc_files(
+    paths: &[PathBuf],
+    dated_channel: Option<&str>,
+    day: Date,
+) -> Result<Vec<IrcFile>> {
     let mut found = Vec::new();
     for path in paths {
-        let meta = std::fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let meta =
+            std::fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?;
         if meta.is_dir() {
             walk(path, WALK_DEPTH_MAX, &mut found)?;
         } else {
@@ -74,19 +84,29 @@ pub(crate) fn irc_files(paths: &[PathBuf], dated_channel: Option<&str>, day: Dat
     }
     files.sort_by(|a, b| (&a.channel, &a.name, &a.path).cmp(&(&b.channel, &b.name, &b.path)));
     files.dedup_by(|a, b| a.path == b.path);
-    anyhow::ensure!(!files.is_empty(), "no logs found: name .raw, .raw.txt or .log files or a directory with them");
+    anyhow::ensure!(
+        !files.is_empty(),
+        "no logs found: name .raw, .raw.txt or .log files or a directory with them"
+    );
     Ok(files)
 }
 
 fn walk(dir: &Path, depth: usize, found: &mut Vec<PathBuf>) -> Result<()> {
-    anyhow::ensure!(depth > 0, "{} is nested deeper than {WALK_DEPTH_MAX} directories", dir.display());
-    let entries = std::fs::read_dir(dir).with_context(|| format!("cannot list {}", dir.display()))?;
+    anyhow::ensure!(
+        depth > 0,
+        "{} is nested deeper than {WALK_DEPTH_MAX} directories",
+        dir.display()
+    );
+    let entries =
+        std::fs::read_dir(dir).with_context(|| format!("cannot list {}", dir.display()))?;
     for entry in entries {
         let entry = entry.with_context(|| format!("cannot list {}", dir.display()))?;
         let (path, kind) = (entry.path(), entry.file_type()?);
         let name = entry.file_name();
         let name = name.to_string_lossy();
-        let is_log = [".raw", ".raw.txt", ".log"].iter().any(|ending| name.ends_with(ending));
+        let is_log = [".raw", ".raw.txt", ".log"]
+            .iter()
+            .any(|ending| name.ends_with(ending));
         if kind.is_dir() {
             walk(&path, depth - 1, found)?;
         } else if is_log {
@@ -98,13 +118,20 @@ fn walk(dir: &Path, depth: usize, found: &mut Vec<PathBuf>) -> Result<()> {
 
 fn irc_file(path: PathBuf, dated_channel: Option<&str>, day: Date) -> Result<IrcFile> {
     let bytes = std::fs::metadata(&path)?.len();
-    let file_name = path.file_name().context("a log has no name")?.to_string_lossy().into_owned();
+    let file_name = path
+        .file_name()
+        .context("a log has no name")?
+        .to_string_lossy()
+        .into_owned();
     let stem = [".raw.txt", ".raw", ".log"]
         .iter()
         .find_map(|ending| file_name.strip_suffix(ending))
         .unwrap_or(&file_name);
     let date = irc::date_of(stem);
-    let parent = path.parent().and_then(Path::file_name).map(|name| name.to_string_lossy());
+    let parent = path
+        .parent()
+        .and_then(Path::file_name)
+        .map(|name| name.to_string_lossy());
     let parent = parent.unwrap_or_else(|| "irc".into());
     let channel = match (date, dated_channel) {
         (None, _) => stem,
@@ -113,7 +140,13 @@ fn irc_file(path: PathBuf, dated_channel: Option<&str>, day: Date) -> Result<Irc
     };
     let channel = channel_name(channel);
     let name = format!("irc/{channel}/{parent}/{file_name}");
-    Ok(IrcFile { path, channel, name, day: date.unwrap_or(day), bytes })
+    Ok(IrcFile {
+        path,
+        channel,
+        name,
+        day: date.unwrap_or(day),
+        bytes,
+    })
 }
 
 /// Lower case, with `-` for everything a channel name should not hold; at most 100 characters.
@@ -121,21 +154,35 @@ pub(crate) fn channel_name(text: &str) -> String {
     let name: String = text
         .trim_start_matches('#')
         .chars()
-        .map(|letter| if letter.is_alphanumeric() { letter } else { '-' })
+        .map(|letter| {
+            if letter.is_alphanumeric() {
+                letter
+            } else {
+                '-'
+            }
+        })
         .flat_map(char::to_lowercase)
         .take(100)
         .collect();
-    if name.is_empty() { "channel".to_owned() } else { name }
+    if name.is_empty() {
+        "channel".to_owned()
+    } else {
+        name
+    }
 }
 
 /// Reads one IRC log and its annotations; runs on a thread that may block.
 pub(crate) fn read_irc(file: &IrcFile, queue: &Sender<Input>) -> Result<()> {
     let (replies, unreadable) = annotations(&file.path)?;
     if unreadable > 0 {
-        let failed = format!("{unreadable} annotation lines beside {} could not be read", file.path.display());
+        let failed = format!(
+            "{unreadable} annotation lines beside {} could not be read",
+            file.path.display()
+        );
         send(queue, Input::Failed(failed))?;
     }
-    let source = File::open(&file.path).with_context(|| format!("cannot read {}", file.path.display()))?;
+    let source =
+        File::open(&file.path).with_context(|| format!("cannot read {}", file.path.display()))?;
     let mut reader = BufReader::with_capacity(256 * 1024, source);
     let mut clock = irc::DayClock::new(file.day);
     let (mut text, mut lump, mut number, mut consumed) = (String::new(), Vec::new(), 0, 0);
@@ -146,7 +193,10 @@ pub(crate) fn read_irc(file: &IrcFile, queue: &Sender<Input>) -> Result<()> {
             break;
         }
         consumed += bytes;
-        lump.push((number, irc_line(&text, &mut clock, replies.get(&number).copied())));
+        lump.push((
+            number,
+            irc_line(&text, &mut clock, replies.get(&number).copied()),
+        ));
         number += 1;
         if lump.len() == LUMP {
             send(queue, Input::Irc(std::mem::take(&mut lump)))?;
@@ -160,9 +210,19 @@ pub(crate) fn read_irc(file: &IrcFile, queue: &Sender<Input>) -> Result<()> {
 fn irc_line(text: &str, clock: &mut irc::DayClock, reply_to: Option<u64>) -> IrcLine {
     match irc::parse_line(text) {
         irc::Line::Notice => IrcLine::Notice,
-        irc::Line::Said { minute, second, nick, text, action } => IrcLine::Said {
+        irc::Line::Said {
+            minute,
+            second,
+            nick,
+            text,
+            action,
+        } => IrcLine::Said {
             nick: nick.to_owned(),
-            text: if action { format!("*{text}*") } else { text.to_owned() },
+            text: if action {
+                format!("*{text}*")
+            } else {
+                text.to_owned()
+            },
             sent_ms: clock.at(minute, second),
             reply_to,
         },
@@ -172,12 +232,16 @@ fn irc_line(text: &str, clock: &mut irc::DayClock, reply_to: Option<u64>) -> Irc
 /// `X.annotation.txt` beside `X.raw.txt`; none is no error.
 fn annotations(log: &Path) -> Result<(BTreeMap<u64, u64>, u64)> {
     let name = log.to_string_lossy();
-    let Some(stem) = name.strip_suffix(".raw.txt").or_else(|| name.strip_suffix(".raw")) else {
+    let Some(stem) = name
+        .strip_suffix(".raw.txt")
+        .or_else(|| name.strip_suffix(".raw"))
+    else {
         return Ok((BTreeMap::new(), 0));
     };
     let path = format!("{stem}.annotation.txt");
     match File::open(&path) {
-        Ok(file) => irc::read_annotations(BufReader::new(file)).with_context(|| format!("cannot read {path}")),
+        Ok(file) => irc::read_annotations(BufReader::new(file))
+            .with_context(|| format!("cannot read {path}")),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok((BTreeMap::new(), 0)),
         Err(error) => Err(error).with_context(|| format!("cannot read {path}")),
     }
@@ -187,8 +251,15 @@ fn annotations(log: &Path) -> Result<(BTreeMap<u64, u64>, u64)> {
 pub(crate) fn read_discord(path: &Path, queue: &Sender<Input>) -> Result<()> {
     let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
     let counter = std::rc::Rc::new(std::cell::Cell::new(0));
-    let source = Counted { inner: BufReader::with_capacity(256 * 1024, file), bytes: std::rc::Rc::clone(&counter) };
-    let mut lumps = Lumps { queue, lump: Vec::new(), bytes: counter };
+    let source = Counted {
+        inner: BufReader::with_capacity(256 * 1024, file),
+        bytes: std::rc::Rc::clone(&counter),
+    };
+    let mut lumps = Lumps {
+        queue,
+        lump: Vec::new(),
+        bytes: counter,
+    };
     let outcome = discord::read(BufReader::with_capacity(64 * 1024, source), &mut lumps);
     lumps.flush()?; // what was whole before an error counts
     outcome.with_context(|| format!("{} is not a whole DiscordChatExporter file", path.display()))
@@ -214,7 +285,11 @@ impl discord::Receiver for Lumps<'_> {
 
     fn message(&mut self, message: discord::Message) -> Result<()> {
         self.lump.push(message);
-        if self.lump.len() == LUMP { self.flush() } else { Ok(()) }
+        if self.lump.len() == LUMP {
+            self.flush()
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -232,7 +307,9 @@ impl<R: Read> Read for Counted<R> {
 }
 
 fn send(queue: &Sender<Input>, what: Input) -> Result<()> {
-    queue.blocking_send(what).map_err(|_| anyhow::anyhow!("the import was stopped"))
+    queue
+        .blocking_send(what)
+        .map_err(|_| anyhow::anyhow!("the import was stopped"))
 }
 
 #[cfg(test)]
@@ -247,7 +324,13 @@ mod tests {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, "x").unwrap();
         };
-        for name in ["train/2008-12-11_11.raw.txt", "train/2007-01-02.b.raw.txt", "two/channel.two.raw.txt", "two/x.tok.txt", "one.log"] {
+        for name in [
+            "train/2008-12-11_11.raw.txt",
+            "train/2007-01-02.b.raw.txt",
+            "two/channel.two.raw.txt",
+            "two/x.tok.txt",
+            "one.log",
+        ] {
             make(name);
         }
         let day = time::macros::date!(2000 - 01 - 01);
@@ -255,10 +338,18 @@ mod tests {
             let files = irc_files(&[root.path().to_owned()], dated, day).unwrap();
             files.into_iter().map(|file| file.name).collect::<Vec<_>>()
         };
-        let one = format!("irc/one/{}/one.log", root.path().file_name().unwrap().to_string_lossy());
+        let one = format!(
+            "irc/one/{}/one.log",
+            root.path().file_name().unwrap().to_string_lossy()
+        );
         assert_eq!(
             names(Some("#Ubuntu")),
-            ["irc/channel-two/two/channel.two.raw.txt", one.as_str(), "irc/ubuntu/train/2007-01-02.b.raw.txt", "irc/ubuntu/train/2008-12-11_11.raw.txt"]
+            [
+                "irc/channel-two/two/channel.two.raw.txt",
+                one.as_str(),
+                "irc/ubuntu/train/2007-01-02.b.raw.txt",
+                "irc/ubuntu/train/2008-12-11_11.raw.txt"
+            ]
         );
         assert_eq!(names(None)[2], "irc/train/train/2007-01-02.b.raw.txt");
         assert!(irc_files(&[root.path().join("nothing")], None, day).is_err());

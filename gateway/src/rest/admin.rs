@@ -1,7 +1,8 @@
 //! What only the administrator of the instance may do, over the wire and on a stopped directory.
 
 use axum::Json;
-use axum::extract::State;
+use axum::body::to_bytes;
+use axum::extract::{Request, State};
 use http::StatusCode;
 use serde::Serialize;
 
@@ -10,7 +11,9 @@ use super::accounts::check_name;
 use super::error::{ApiError, ApiResult, Unknown};
 use super::extract::{Caller, Form};
 use crate::app::App;
+use crate::error::{Error, ErrorKind};
 use crate::id::Id;
+use crate::import::local::LocalSink;
 use crate::model::permission::Permissions;
 use crate::model::user::User;
 use crate::store::Announcement;
@@ -46,6 +49,26 @@ pub(crate) async fn bots(
     form.finish()?;
     let bot = create_bot(&app, &name, guild, permissions).await?;
     Ok((StatusCode::CREATED, Json(bot)))
+}
+
+/// `POST /admin/import`: one step of an import that runs elsewhere; see [`crate::import`].
+pub(crate) async fn import(
+    State(app): State<Shared>,
+    caller: Caller,
+    request: Request,
+) -> ApiResult<Json<serde_json::Value>> {
+    check(&app, caller).await?;
+    let bytes_max = app.config.body_bytes_max;
+    let body = to_bytes(request.into_body(), bytes_max).await;
+    let body = body.map_err(|_| ApiError::too_large(bytes_max))?;
+    let step = serde_json::from_slice(&body).map_err(|error| ApiError::not_json(&error))?;
+    let answer = LocalSink::new(app).answer(step).await.map_err(|error| {
+        match error.downcast::<chatdb::Error>() {
+            Ok(refused) => ApiError::from(refused),
+            Err(other) => Error::new(ErrorKind::Bug, format!("import: {other:#}")).into(),
+        }
+    })?;
+    Ok(Json(answer))
 }
 
 /// Makes a bot account, lets it into a guild, and makes its token. With permissions the bot gets a

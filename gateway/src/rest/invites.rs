@@ -29,7 +29,8 @@ const COUNT_ATTEMPTS: usize = 16;
 /// A day, in seconds.
 const MAX_AGE_S: u32 = 86_400;
 
-fn fresh_code() -> String {
+/// A code that nobody can guess.
+pub(crate) fn fresh_code() -> String {
     let letter = |byte: u8| {
         let place = usize::from(byte) % LETTERS.len();
         char::from(*LETTERS.get(place).unwrap_or(&b'a'))

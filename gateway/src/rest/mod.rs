@@ -39,6 +39,7 @@ use crate::app::App;
 use error::ApiError;
 
 pub(crate) use admin::create_bot;
+pub(crate) use invites::fresh_code;
 
 /// The state of every handler.
 pub(crate) type Shared = Arc<App>;
@@ -70,6 +71,7 @@ fn table() -> Router<Shared> {
         .merge(channel_routes())
         .merge(message_routes())
         .route("/admin/bots", post(admin::bots))
+        .route("/admin/import", post(admin::import))
 }
 
 fn account_routes() -> Router<Shared> {

@@ -28,21 +28,26 @@ pub(crate) struct SourceRow {
 /// The guild that imports of this name fill.
 pub(crate) async fn guild(db: &Db, name: &str) -> Result<Option<Id>> {
     let text = "SELECT guild_id FROM flux.import_guilds WHERE name = ?";
-    let found = db.execute(Statement::new(text).bind(vec![name.into()])).await?;
+    let found = db
+        .execute(Statement::new(text).bind(vec![name.into()]))
+        .await?;
     found.first().map(|row| row.id("guild_id")).transpose()
 }
 
 /// Remembers the guild of a name.
 pub(crate) async fn set_guild(db: &Db, name: &str, guild: Id) -> Result<()> {
     let text = "INSERT INTO flux.import_guilds (name, guild_id) VALUES (?, ?)";
-    db.execute(Statement::new(text).bind(vec![name.into(), guild.into()])).await?;
+    db.execute(Statement::new(text).bind(vec![name.into(), guild.into()]))
+        .await?;
     Ok(())
 }
 
 /// The account that stands for a name.
 pub(crate) async fn author(db: &Db, guild: Id, name: &str) -> Result<Option<Id>> {
     let text = "SELECT user_id FROM flux.import_authors WHERE guild_id = ? AND name = ?";
-    let found = db.execute(Statement::new(text).bind(vec![guild.into(), name.into()])).await?;
+    let found = db
+        .execute(Statement::new(text).bind(vec![guild.into(), name.into()]))
+        .await?;
     found.first().map(|row| row.id("user_id")).transpose()
 }
 
@@ -55,7 +60,9 @@ pub(crate) fn author_statement(guild: Id, name: &str, user: Id) -> Statement {
 /// How far a source is.
 pub(crate) async fn source(db: &Db, guild: Id, source: &str) -> Result<Option<SourceRow>> {
     let text = "SELECT * FROM flux.import_sources WHERE guild_id = ? AND source = ?";
-    let found = db.execute(Statement::new(text).bind(vec![guild.into(), source.into()])).await?;
+    let found = db
+        .execute(Statement::new(text).bind(vec![guild.into(), source.into()]))
+        .await?;
     let read = |row: &chatdb::Row| {
         Ok(SourceRow {
             slot: row.number("slot")?,
@@ -71,7 +78,9 @@ pub(crate) async fn count_sources(db: &Db, guild: Id) -> Result<i32> {
     let text = "SELECT slot FROM flux.import_sources WHERE guild_id = ?";
     let (mut next, mut state) = (0, None);
     loop {
-        let statement = Statement::new(text).bind(vec![guild.into()]).page_size(5000);
+        let statement = Statement::new(text)
+            .bind(vec![guild.into()])
+            .page_size(5000);
         let page = db.execute(statement.page_state(state)).await?;
         for row in &page.rows {
             next = next.max(row.number::<i32>("slot")? + 1);
