@@ -53,16 +53,18 @@ impl App {
         }))
     }
 
-    /// Serves `listener` until [`App::stop`]; answers when the last request is answered.
+    /// Serves `listener` until [`App::stop`]; answers when the last request is answered and
+    /// the clients of the gateway are told to go elsewhere.
     pub async fn serve(self: Arc<Self>, listener: TcpListener) -> Result<()> {
         let stop = self.stop.clone();
         let router = self
             .router()
             .into_make_service_with_connect_info::<SocketAddr>();
-        axum::serve(listener, router)
+        let served = axum::serve(listener, router)
             .with_graceful_shutdown(async move { stop.cancelled().await })
-            .await
-            .map_err(|error| Error::new(ErrorKind::Io, "the listener failed").because(error))
+            .await;
+        self.sessions.drained().await;
+        served.map_err(|error| Error::new(ErrorKind::Io, "the listener failed").because(error))
     }
 
     /// The API under its prefixes; on every other path sockets get the gateway, browsers the client.

@@ -11,6 +11,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::link::Link;
 use super::wheel::Wheel;
@@ -24,6 +25,9 @@ const SILENCE_MAX_S: u64 = 62;
 const DETACHED_MAX_S: u64 = 300;
 /// Sessions that may wait at once; beyond that a lost connection ends its session.
 const DETACHED_SESSIONS_MAX: usize = 50_000;
+
+/// How long clients may take to go when the node stops.
+const DRAIN_MAX: Duration = Duration::from_secs(3);
 
 /// What waits in the wheel.
 #[derive(Debug)]
@@ -39,6 +43,8 @@ pub struct Sessions {
     by_id: Mutex<HashMap<SessionId, Arc<Session>>>,
     wheel: Mutex<Wheel<Timer>>,
     detached: AtomicUsize,
+    /// The tasks of connections.
+    pub(super) connections: TaskTracker,
     started: Instant,
     stop: CancellationToken,
 }
@@ -60,6 +66,7 @@ impl Sessions {
             by_id: Mutex::default(),
             wheel: Mutex::new(Wheel::new(0)),
             detached: AtomicUsize::new(0),
+            connections: TaskTracker::new(),
             started: Instant::now(),
             stop,
         });
@@ -70,6 +77,20 @@ impl Sessions {
     /// Number of sessions, with those that wait for their client.
     pub fn count(&self) -> usize {
         self.by_id.lock().len()
+    }
+
+    /// Waits until every client has been sent elsewhere, after the node began to stop; not for long.
+    pub async fn drained(&self) {
+        self.connections.close();
+        if tokio::time::timeout(DRAIN_MAX, self.connections.wait())
+            .await
+            .is_err()
+        {
+            tracing::warn!(
+                left = self.connections.len(),
+                "connections did not end in time"
+            );
+        }
     }
 
     /// Seconds since this registry started.

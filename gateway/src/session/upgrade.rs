@@ -22,7 +22,8 @@ pub fn upgrade(sessions: &Arc<Sessions>, mut request: Request) -> Response {
         }
     };
     let sessions = Arc::clone(sessions);
-    tokio::spawn(async move {
+    let connections = sessions.connections.clone();
+    connections.spawn(async move {
         let upgraded = match promise.await {
             Ok(upgraded) => upgraded,
             Err(error) => {
