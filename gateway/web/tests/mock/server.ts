@@ -74,8 +74,8 @@ export class MockServer {
     return String(((BigInt(Math.floor(timeMs)) - EPOCH_MS) << 22n) | BigInt(this.counter++ & 0x3fffff));
   }
 
-  addUser(username: string, password = "correct horse"): User {
-    const user = { id: this.id(Date.now() - 90 * 86_400_000), username, discriminator: "0", global_name: null, avatar: null, password };
+  addUser(username: string, password = "correct horse", displayName: string | null = null): User {
+    const user = { id: this.id(Date.now() - 90 * 86_400_000), username, discriminator: "0", global_name: displayName, avatar: null, password };
     this.users.set(user.id, user);
     return publicUser(user);
   }
@@ -266,7 +266,7 @@ export class MockServer {
     const part = path.split("/").filter(Boolean).map(decodeURIComponent);
     const [head, first, second, third, fourth, fifth] = part;
     if (head === "instance") return ok({ name: "Flux", version: "0.1.0", registration_open: true, first_visit: this.firstVisit });
-    if (head === "auth" && first !== "logout") return this.enter(first === "register", String(body["username"]), String(body["password"]));
+    if (head === "auth" && first !== "logout") return this.enter(first === "register", String(body["username"]), String(body["password"]), (body["global_name"] as string) ?? null);
     if (head === "invites" && method === "GET") return this.showInvite(first ?? "");
     const me = this.users.get(token);
     if (!me) return problem(401, 40001, "Unauthorized");
@@ -288,12 +288,12 @@ export class MockServer {
     return method === "DELETE" ? this.remove(channel, message) : this.rewrite(channel, message, String(body["content"]));
   }
 
-  private enter(isNew: boolean, username: string, password: string): Reply {
+  private enter(isNew: boolean, username: string, password: string, displayName: string | null): Reply {
     const known = [...this.users.values()].find((user) => user.username === username);
     if (isNew && known) return problem(400, 50035, "Invalid Form Body", { username: { _errors: [{ code: "TAKEN", message: "This name is taken. Choose another." }] } });
     if (isNew && password.length < 8) return problem(400, 50035, "Invalid Form Body", { password: { _errors: [{ code: "SHORT", message: "The password needs at least 8 characters." }] } });
     if (!isNew && known?.password !== password) return problem(401, 50035, "Name or password is wrong.");
-    const user = known ? publicUser(known) : this.addUser(username, password);
+    const user = known ? publicUser(known) : this.addUser(username, password, displayName);
     return ok({ token: user.id, user });
   }
 
@@ -366,7 +366,7 @@ export class MockServer {
   }
 
   private post(channel: Channel, me: User, body: Record<string, unknown>): Reply {
-    const nonce = String(body["nonce"]);
+    const nonce = String(body["nonce"] ?? this.id());
     const known = this.nonces.get(me.id + nonce);
     if (known) return ok(known);
     const answered = (body["message_reference"] as { message_id?: Id } | undefined)?.message_id;

@@ -90,6 +90,8 @@ export function TextField({ channel, value, label, placeholder, field, onInput, 
   const keyInList = (event: KeyboardEvent): boolean => {
     if (!isOpen) return false;
     const candidate = found[Math.min(chosen, found.length - 1)]!;
+    // A name that is written out needs no completing: Enter sends.
+    if (event.key === "Enter" && candidate.text.toLowerCase() === query?.prefix.toLowerCase()) return false;
     if (event.key === "ArrowDown") setChosen((chosen + 1) % found.length);
     else if (event.key === "ArrowUp") setChosen((chosen + found.length - 1) % found.length);
     else if (event.key === "Enter" || event.key === "Tab") complete(candidate);
