@@ -207,3 +207,18 @@ impl std::error::Error for Error {
         })
     }
 }
+
+impl From<lsm::Error> for Error {
+    fn from(cause: lsm::Error) -> Self {
+        let kind = match cause.kind() {
+            lsm::ErrorKind::Invalid => ErrorKind::Invalid,
+            lsm::ErrorKind::NotFound => ErrorKind::NotFound,
+            lsm::ErrorKind::Overloaded => ErrorKind::Overloaded,
+            lsm::ErrorKind::Corrupt => ErrorKind::Corrupt,
+            lsm::ErrorKind::Closed => ErrorKind::Closed,
+            lsm::ErrorKind::Io | lsm::ErrorKind::NoSpace => ErrorKind::Io,
+            _ => ErrorKind::Bug,
+        };
+        Self::new(kind, cause.to_string()).with_source(cause)
+    }
+}

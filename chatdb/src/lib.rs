@@ -1,13 +1,16 @@
 //! Replicated wide-column database: CQL, tablets, change streams, gRPC, shell.
 
+pub mod command;
 pub mod cql;
 mod db;
 pub mod encoding;
 mod error;
+pub mod plan;
 mod result;
 mod rpc;
 pub mod schema;
 mod stream;
+pub mod tablet;
 mod types;
 mod value;
 

@@ -235,7 +235,7 @@ fn take_column(reader: &mut Reader<'_>) -> Decoded<Column> {
 
 fn take_type(reader: &mut Reader<'_>) -> Decoded<DataType> {
     let error = reader.error("a column type");
-    let mut scalar =
+    let scalar =
         |reader: &mut Reader<'_>| ScalarType::from_code(reader.u8("a scalar type")?).ok_or(error);
     Ok(match reader.u8("a column type")? {
         0 => DataType::Scalar(scalar(reader)?),

@@ -17,5 +17,7 @@ mod table;
 
 pub use catalog::{Catalog, Keyspace, KeyspaceId};
 pub use ddl::DdlCommand;
+pub(crate) use options::checked_ttl;
 pub use options::{Bucket, TableOptions};
+pub(crate) use table::names;
 pub use table::{Column, ColumnRole, Table};

@@ -147,7 +147,7 @@ pub(super) fn bucket(value: &OptionValue) -> Result<Bucket> {
                     .ok()
                     .filter(|days| *days <= BUCKET_DAYS_MAX);
             }
-            ("origin_ms", Literal::Integer(number)) => origin_ms = *number,
+            ("origin_ms", Literal::Integer(number)) if *number >= 0 => origin_ms = *number,
             _ => return Err(takes("bucket", form).with_help("not known", name.clone())),
         }
     }

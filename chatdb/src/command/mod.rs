@@ -1,0 +1,186 @@
+//! Write commands: what a tablet's raft group replicates.
+//!
+//! A command carries ids and encoded values, so that applying it needs no names, and times to live
+//! instead of times, so that every replica computes the same expiry from the log's clock. One
+//! command takes effect wholly or not at all. The bytes are described in `docs/formats/commands.md`.
+//!
+//! # Invariants
+//!
+//! * `decode(encode(c)) = c`, and what decodes encodes to the same bytes.
+//! * Any bytes decode to a command or an error, with limits checked before allocating.
+//! * Nothing in a command depends on the clock or the randomness of the node that applies it.
+
+mod codec;
+mod event;
+mod response;
+
+pub use event::ChangeParts;
+pub(crate) use event::element_value;
+pub use response::{CurrentRow, Response};
+
+use crate::types::ScalarType;
+use bytes::Bytes;
+use lsm::{ColumnId, PartitionKey, TableId};
+use std::ops::Bound;
+
+/// Largest encoded command, in bytes.
+pub const COMMAND_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Most topics of a command.
+pub const TOPICS_MAX: usize = 64;
+/// Longest topic, in bytes.
+pub const TOPIC_BYTES_MAX: usize = 256;
+/// Longest note, in bytes.
+pub const NOTE_BYTES_MAX: usize = 4 * 1024;
+/// Most writes of a command, one per statement of a batch.
+pub const WRITES_MAX: usize = 16 * 1024;
+
+/// What one statement or batch does to one tablet.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WriteCommand {
+    /// The same in every retry of one request; the command with it takes effect once.
+    pub request_id: Option<u128>,
+    /// Topics whose subscribers see the changes.
+    pub topics: Vec<String>,
+    /// Bytes that travel with the changes to subscribers.
+    pub note: Bytes,
+    /// Writes, in order. All guards are judged before the first one, and all must hold.
+    pub writes: Vec<Write>,
+}
+
+/// What one statement does to one partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Write {
+    /// The table.
+    pub table: TableId,
+    /// The partition.
+    pub partition: PartitionKey,
+    /// What must hold for the command to take effect.
+    pub guard: Guard,
+    /// What to do, in order.
+    pub operations: Vec<WriteOperation>,
+}
+
+/// A condition on the state just before the command.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Guard {
+    /// Nothing is asked.
+    #[default]
+    None,
+    /// The row exists, or with `None` any static column of the partition has a value.
+    Exists(Option<Bytes>),
+    /// The row does not exist, or with `None` no static column of the partition has a value.
+    Missing(Option<Bytes>),
+    /// Every test holds on the cells of the row and of the static row.
+    Cells {
+        /// The row; `None` when only static columns are tested.
+        row: Option<Bytes>,
+        /// Whether the row must exist besides, so that `IF a != 1` makes no row where none is.
+        must_exist: bool,
+        /// Tests.
+        tests: Vec<CellTest>,
+    },
+}
+
+/// A comparison of one stored cell with values.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CellTest {
+    /// The column.
+    pub column: ColumnId,
+    /// Whether the cell is in the static row.
+    pub is_static: bool,
+    /// Empty for a plain column; the element key for a map.
+    pub path: Bytes,
+    /// How to compare the bytes.
+    pub scalar: ScalarType,
+    /// What must hold.
+    pub comparison: CellComparison,
+    /// Operands: one, or for [`CellComparison::In`] any number. `None` is null.
+    pub operands: Vec<Option<Bytes>>,
+}
+
+/// How a cell is compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CellComparison {
+    /// Equal; null equals null.
+    Equal,
+    /// Not equal.
+    NotEqual,
+    /// Less; false for null.
+    Less,
+    /// Less or equal; false for null.
+    LessOrEqual,
+    /// Greater; false for null.
+    Greater,
+    /// Greater or equal; false for null.
+    GreaterOrEqual,
+    /// Equal to any operand.
+    In,
+}
+
+/// One operation of a write; becomes one [`lsm::Operation`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WriteOperation {
+    /// Writes cells of a row.
+    Upsert {
+        /// The row.
+        clustering: Bytes,
+        /// Whether the row exists from now on even without cells: true for INSERT.
+        is_insert: bool,
+        /// Seconds until the cells and the row's existence end; 0 = never.
+        ttl_s: u32,
+        /// Cells.
+        cells: Vec<CellChange>,
+    },
+    /// Writes cells of the static row.
+    UpsertStatic {
+        /// Seconds until the cells end; 0 = never.
+        ttl_s: u32,
+        /// Cells.
+        cells: Vec<CellChange>,
+    },
+    /// Deletes all elements of a collection.
+    DeleteComplex {
+        /// The row; `None` is the static row.
+        clustering: Option<Bytes>,
+        /// The collection column.
+        column: ColumnId,
+    },
+    /// Deletes one row.
+    DeleteRow {
+        /// The row.
+        clustering: Bytes,
+    },
+    /// Deletes the rows of a clustering range.
+    DeleteRange {
+        /// First row.
+        start: Bound<Bytes>,
+        /// Last row.
+        end: Bound<Bytes>,
+    },
+    /// Deletes the partition.
+    DeletePartition,
+}
+
+/// A cell to write or delete.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CellChange {
+    /// The column.
+    pub column: ColumnId,
+    /// Which cell of the column.
+    pub path: CellPath,
+    /// The new value; `None` deletes the cell.
+    pub value: Option<Bytes>,
+}
+
+/// Which cell of a column is meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CellPath {
+    /// The only one of a plain column.
+    Plain,
+    /// The element of this key (set element, map key).
+    Element(Bytes),
+    /// A new element at the end of a list; its key is made of the write's timestamp at apply.
+    Append,
+    /// A new element at the start of a list.
+    Prepend,
+}

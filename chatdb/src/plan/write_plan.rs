@@ -1,0 +1,184 @@
+//! A planned write: the command, where it goes, and how its response becomes a result.
+
+use crate::command::{
+    CurrentRow, Guard, Response, TOPICS_MAX, WRITES_MAX, Write, WriteCommand, WriteOperation,
+};
+use crate::error::{Error, Result};
+use crate::result::{ColumnSpec, ResultSet};
+use crate::schema::{Column, Table};
+use crate::tablet::cells_value;
+use crate::types::ScalarType;
+use crate::value::Value;
+use bytes::Bytes;
+use lsm::{Cell, CellValue, ColumnId, Timestamp};
+use std::sync::Arc;
+
+/// A write to propose.
+#[derive(Clone, Debug)]
+pub struct WritePlan {
+    pub(super) command: WriteCommand,
+    /// Whether the result says `[applied]`.
+    conditional: bool,
+    /// The table and the columns to show when the condition of a single statement does not hold;
+    /// `None` = all columns.
+    shown: Option<(Arc<Table>, Option<Vec<ColumnId>>)>,
+}
+
+impl WritePlan {
+    pub(super) fn new(
+        table: Arc<Table>,
+        write: Write,
+        conditional: bool,
+        shown: Option<Vec<ColumnId>>,
+    ) -> Self {
+        let command = WriteCommand {
+            writes: vec![write],
+            ..WriteCommand::default()
+        };
+        Self {
+            command,
+            conditional,
+            shown: Some((table, shown)),
+        }
+    }
+
+    /// Several writes as one command; their topics are joined, the last note and request id count.
+    pub fn merge(plans: Vec<Self>) -> Result<Self> {
+        let mut merged = Self {
+            command: WriteCommand::default(),
+            conditional: false,
+            shown: None,
+        };
+        for plan in plans {
+            merged.conditional |= plan.conditional;
+            let WriteCommand {
+                request_id,
+                topics,
+                note,
+                writes,
+            } = plan.command;
+            for topic in topics {
+                merged.command.add_topic(topic);
+            }
+            if !note.is_empty() {
+                merged.command.note = note;
+            }
+            merged.command.request_id = request_id.or(merged.command.request_id);
+            for mut write in writes {
+                if merged.inserts_row_of(&write) {
+                    write.guard = Guard::None;
+                }
+                merged.command.writes.push(write);
+            }
+        }
+        if merged.command.writes.len() > WRITES_MAX {
+            return Err(Error::invalid(format!(
+                "a batch has at most {WRITES_MAX} statements"
+            )));
+        }
+        Ok(merged)
+    }
+
+    /// Whether an earlier statement of the batch inserts the row that this write asks to exist.
+    fn inserts_row_of(&self, write: &Write) -> bool {
+        let Guard::Exists(Some(row)) = &write.guard else {
+            return false;
+        };
+        self.command.writes.iter().any(|earlier| {
+            earlier.table == write.table
+                && earlier.partition == write.partition
+                && earlier.operations.iter().any(|operation| {
+                    matches!(operation, WriteOperation::Upsert { clustering, is_insert: true, .. }
+                        if clustering == row)
+                })
+        })
+    }
+
+    /// The command.
+    pub fn command(&self) -> &WriteCommand {
+        &self.command
+    }
+
+    /// The tokens written, each once. They must belong to one tablet.
+    pub fn tokens(&self) -> Vec<u64> {
+        let mut tokens: Vec<u64> = self
+            .command
+            .writes
+            .iter()
+            .map(|write| write.partition.token)
+            .collect();
+        tokens.sort_unstable();
+        tokens.dedup();
+        tokens
+    }
+
+    /// The bytes to propose; `Invalid` when the write is too large.
+    pub fn encode(&self) -> Result<Bytes> {
+        self.command.encode()
+    }
+
+    /// The result of the write whose apply answered `response`.
+    pub fn result(&self, response: &Bytes) -> Result<ResultSet> {
+        match Response::decode(response)? {
+            Response::Done => Ok(ResultSet::empty()),
+            Response::Applied => Ok(applied(true, Vec::new())),
+            Response::NotApplied(current) => Ok(applied(false, self.current(&current)?)),
+            Response::Failed { kind, message } => Err(Error::new(kind, message)),
+        }
+    }
+
+    /// Columns and values of the row that made the condition fail.
+    fn current(&self, current: &CurrentRow) -> Result<Vec<(ColumnSpec, Value)>> {
+        let Some((table, shown)) = &self.shown else {
+            return Ok(Vec::new());
+        };
+        if !current.exists {
+            return Ok(Vec::new());
+        }
+        let cells: Vec<Cell> = current
+            .cells
+            .iter()
+            .map(|(column, path, value)| Cell {
+                column: *column,
+                path: path.clone(),
+                timestamp: Timestamp::ZERO,
+                value: CellValue::Live(value.clone()),
+            })
+            .collect();
+        let is_shown = |column: &&Column| shown.as_ref().is_none_or(|ids| ids.contains(&column.id));
+        table
+            .cell_columns()
+            .iter()
+            .filter(is_shown)
+            .map(|column| {
+                let value = cells_value(&cells, column.id, column.data_type)?;
+                Ok((
+                    ColumnSpec::new(column.name.clone(), column.data_type),
+                    value,
+                ))
+            })
+            .collect()
+    }
+}
+
+/// The result of a conditional write: one row that begins with `[applied]`.
+fn applied(applied: bool, current: Vec<(ColumnSpec, Value)>) -> ResultSet {
+    let first = (
+        ColumnSpec::new("[applied]", ScalarType::Boolean),
+        Value::Boolean(applied),
+    );
+    let (columns, values): (Vec<ColumnSpec>, Vec<Value>) =
+        std::iter::once(first).chain(current).unzip();
+    let mut result = ResultSet::new(columns.into(), vec![values]);
+    result.applied = Some(applied);
+    result
+}
+
+impl WriteCommand {
+    /// Adds a topic unless it is there; more than the limit is refused when the command is encoded.
+    pub(super) fn add_topic(&mut self, topic: String) {
+        if self.topics.len() <= TOPICS_MAX && !self.topics.contains(&topic) {
+            self.topics.push(topic);
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! One tablet's share of every table: applying commands to the engine, reading rows from it.
+//!
+//! Everything here is a function of the log and of the request: the clock of a write is the log's,
+//! the time of a read is an argument, and conditions see exactly what the log put there before them.
+
+mod apply;
+mod cursor;
+mod dedupe;
+mod guard;
+mod page;
+mod rows;
+mod silent;
+mod state;
+mod store;
+
+pub use cursor::ReadCursor;
+pub(crate) use rows::cells_value;
+pub use store::{Applied, Store};

@@ -1,0 +1,259 @@
+//! The replicated store of one tablet: commands of committed entries in, responses and changes out.
+//!
+//! # Invariants
+//!
+//! * Applying is deterministic: the same entries on the same state give the same rows, responses
+//!   and changes on every replica.
+//! * Timestamps grow strictly with (log index, operation): an entry begins at
+//!   `max(last + 1, proposed)`, so that neither a leader change nor a clock that jumps can order a
+//!   later write before an earlier one.
+//! * A command takes effect wholly or not at all, and once per request id.
+
+use super::state::State;
+use super::{apply, guard};
+use crate::command::{CurrentRow, Guard, Response, Write, WriteCommand};
+use crate::error::{Error, ErrorKind, Result};
+use crate::plan::ReadPlan;
+use crate::result::ResultSet;
+use crate::schema::Table;
+use crate::tablet::ReadCursor;
+use bytes::Bytes;
+use lsm::{Change, Engine, TableId, TableOptions, Timestamp, WindowOptions};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// The store of one tablet. One task applies; reads go to [`Store::engine`] from anywhere.
+#[derive(Debug)]
+pub struct Store {
+    engine: Arc<Engine>,
+    tables: BTreeSet<TableId>,
+    state: State,
+}
+
+/// What applying one command did.
+#[derive(Clone, Debug)]
+pub struct Applied {
+    /// The answer to whoever proposed it; see [`crate::plan::WritePlan::result`].
+    pub response: Bytes,
+    /// The time of the write by the log's clock, in microseconds of Unix time.
+    pub timestamp_us: u64,
+    /// The command, if it took effect and names topics; see [`WriteCommand::changes`].
+    pub published: Option<Arc<WriteCommand>>,
+}
+
+impl Store {
+    /// The store over an engine; `state` is what [`Store::state`] gave when it was last flushed.
+    pub fn open(engine: Arc<Engine>, state: &[u8]) -> Result<Self> {
+        let state = State::decode(state)?;
+        Ok(Self {
+            engine,
+            tables: BTreeSet::new(),
+            state,
+        })
+    }
+
+    /// The engine, to read from.
+    pub fn engine(&self) -> &Arc<Engine> {
+        &self.engine
+    }
+
+    /// Makes the table known. Writes to a table that is not known fail. Idempotent.
+    pub fn define_table(&mut self, table: &Table) -> Result<()> {
+        let windowed = table.window_ms().and_then(|(window_ms, origin_ms)| {
+            Some(WindowOptions {
+                window_ms,
+                origin_ms: u64::try_from(origin_ms).ok()?,
+            })
+        });
+        let options = TableOptions { windowed };
+        self.engine.define_table(table.id, options)?;
+        self.tables.insert(table.id);
+        Ok(())
+    }
+
+    /// Forgets a table and its rows.
+    pub fn drop_table(&mut self, id: TableId) -> Result<()> {
+        self.tables.remove(&id);
+        self.engine.drop_table(id)?;
+        Ok(())
+    }
+
+    /// The state to keep with a flush, as of the last applied entry.
+    pub fn state(&self) -> Bytes {
+        self.state.encode()
+    }
+
+    /// The log's clock in milliseconds of Unix time: the last timestamp given.
+    pub fn time_ms(&self) -> u64 {
+        self.state.last_timestamp / 1000
+    }
+
+    /// Whether the command at this place of the log published nothing; `None` when forgotten.
+    pub fn is_silent(&self, index: u64, op: u32) -> Option<bool> {
+        self.state.silent.contains(index, op)
+    }
+
+    /// Forgets which commands before `index` were silent: the log no longer has them.
+    pub fn forget_before(&mut self, index: u64) {
+        self.state.silent.forget_before(index);
+    }
+
+    /// Notes an entry without commands, such as a membership change.
+    pub fn apply_nothing(&mut self, index: u64) -> Result<()> {
+        let timestamp = Timestamp(self.state.last_timestamp + 1);
+        self.engine.apply(index, timestamp, &[])?;
+        Ok(())
+    }
+
+    /// Applies the commands of one committed entry; one [`Applied`] each, in order.
+    ///
+    /// An error means that this replica cannot go on. What is wrong with a command alone is its
+    /// response.
+    pub fn apply(
+        &mut self,
+        index: u64,
+        proposed_us: u64,
+        commands: &[Bytes],
+    ) -> Result<Vec<Applied>> {
+        let base = proposed_us.max(self.state.last_timestamp + 1);
+        let mut entry = Entry {
+            store: self,
+            index,
+            base,
+            next: base,
+            pending_from: base,
+            pending: Vec::with_capacity(commands.len()),
+        };
+        let mut applied = Vec::with_capacity(commands.len());
+        for (bytes, op) in commands.iter().zip(0_u32..) {
+            applied.push(entry.command(bytes, op)?);
+        }
+        entry.flush_pending()?;
+        // An entry takes at least one timestamp, so that the log's clock goes on.
+        let last = entry.next.saturating_sub(1).max(base);
+        self.state.last_timestamp = last;
+        Ok(applied)
+    }
+
+    /// Runs a read whose partitions all are in this store, at `now_ms` of Unix time.
+    pub fn read(&self, plan: &ReadPlan, now_ms: u64) -> Result<ResultSet> {
+        let mut cursor = ReadCursor::new(plan)?;
+        while cursor.token().is_some() {
+            cursor.step(&self.engine, u64::MAX, now_ms)?;
+        }
+        Ok(cursor.finish())
+    }
+}
+
+/// One entry while it is applied.
+struct Entry<'a> {
+    store: &'a mut Store,
+    index: u64,
+    /// The first timestamp of the entry, and so its time.
+    base: u64,
+    /// The timestamp of the next operation.
+    next: u64,
+    /// The timestamp of the first pending operation.
+    pending_from: u64,
+    /// Changes that the engine does not have yet.
+    pending: Vec<Change>,
+}
+
+impl Entry<'_> {
+    fn command(&mut self, bytes: &Bytes, op: u32) -> Result<Applied> {
+        let command = WriteCommand::decode(bytes)?;
+        let time_ms = self.base / 1000;
+        let repeated = command
+            .request_id
+            .and_then(|id| self.store.state.dedupe.find(id, time_ms));
+        let (response, took_effect) = match (repeated, command.request_id) {
+            (Some(response), _) => (response, false),
+            (None, id) => {
+                let response = self.run(&command)?;
+                let took_effect = matches!(response, Response::Done | Response::Applied);
+                let was_judged = !matches!(response, Response::Failed { .. });
+                let response = response.encode();
+                if let Some(id) = id.filter(|_| was_judged) {
+                    self.store.state.dedupe.remember(id, time_ms, &response);
+                }
+                (response, took_effect)
+            }
+        };
+        let has_topics = !command.topics.is_empty();
+        if has_topics && !took_effect {
+            self.store.state.silent.insert(self.index, op);
+        }
+        let published = (has_topics && took_effect).then(|| Arc::new(command));
+        Ok(Applied {
+            response,
+            timestamp_us: self.base,
+            published,
+        })
+    }
+
+    /// Judges and executes a command.
+    fn run(&mut self, command: &WriteCommand) -> Result<Response> {
+        let unknown = command
+            .writes
+            .iter()
+            .find(|write| !self.store.tables.contains(&write.table));
+        if let Some(write) = unknown {
+            let message = format!("table {} was dropped or truncated meanwhile", write.table.0);
+            return Ok(Response::Failed {
+                kind: ErrorKind::Conflict,
+                message,
+            });
+        }
+        for write in &command.writes {
+            if let Some(current) = self.judge(write)? {
+                return Ok(Response::NotApplied(current));
+            }
+        }
+        for write in &command.writes {
+            let change = apply::change(write, self.next, self.base / 1000);
+            let count = u64::try_from(write.operations.len()).unwrap_or(u64::MAX);
+            self.next = self
+                .next
+                .checked_add(count)
+                .ok_or_else(|| Error::bug("timestamps have come to their end"))?;
+            self.pending.push(change);
+        }
+        let is_conditional = command
+            .writes
+            .iter()
+            .any(|write| write.guard != Guard::None);
+        Ok(if is_conditional {
+            Response::Applied
+        } else {
+            Response::Done
+        })
+    }
+
+    fn judge(&mut self, write: &Write) -> Result<Option<CurrentRow>> {
+        if write.guard == Guard::None {
+            return Ok(None);
+        }
+        let touches = |change: &Change| match change {
+            Change::Mutation(mutation) => {
+                mutation.table == write.table && mutation.partition == write.partition
+            }
+            Change::DeletePlacement { .. } => true,
+        };
+        if self.pending.iter().any(touches) {
+            self.flush_pending()?;
+        }
+        guard::judge(&self.store.engine, write, self.base / 1000)
+    }
+
+    /// Gives the engine what is pending. An entry may do that in several parts: they are commands
+    /// of their own, and nothing freezes the memtable in between.
+    fn flush_pending(&mut self) -> Result<()> {
+        let timestamp = Timestamp(self.pending_from);
+        self.store
+            .engine
+            .apply(self.index, timestamp, &self.pending)?;
+        self.pending.clear();
+        self.pending_from = self.next;
+        Ok(())
+    }
+}
