@@ -145,11 +145,12 @@ impl Cells {
                     self.push(column, at.clone(), Some(encode_scalar(element)?));
                 }
             }
-            other => {
-                let what = other.type_name();
+            _ => {
+                let Column {
+                    name, data_type, ..
+                } = column;
                 return Err(Error::invalid(format!(
-                    "{} takes elements, not {what}",
-                    column.name
+                    "only collections are added to; {name} is a {data_type}"
                 )));
             }
         }

@@ -315,11 +315,9 @@ fn new_table(id: TableId, keyspace: &str, create: &CreateTable) -> Result<Table>
         .map(|column| column.name.as_str())
         .collect();
     names.sort_unstable();
-    if let Some(pair) = names.windows(2).find(|pair| pair.first() == pair.last()) {
-        return Err(Error::invalid(format!(
-            "column {} is defined twice",
-            pair.concat()
-        )));
+    let twice = names.windows(2).find(|pair| pair.first() == pair.last());
+    if let Some(name) = twice.and_then(<[&str]>::first) {
+        return Err(Error::invalid(format!("column {name} is defined twice")));
     }
     for (name, value) in &create.options {
         set_option(&mut table, name, value)?;

@@ -6,5 +6,9 @@
     reason = "test helpers fail by panicking"
 )]
 
+mod command_codec;
 mod cql_parser;
+mod store_apply;
+mod store_support;
+mod store_transcripts;
 mod support;

@@ -1,0 +1,139 @@
+//! Commands and the catalog as bytes: the round trip, its size, and what damage does.
+
+use crate::store_support::Database;
+use crate::support::Random;
+use bytes::Bytes;
+use chatdb::ErrorKind;
+use chatdb::command::{Response, WriteCommand};
+use chatdb::plan::Plan;
+use chatdb::schema::Catalog;
+use chatdb::{Result, Value};
+
+/// Tables with every kind of column.
+pub(crate) fn database() -> Database {
+    let mut database = Database::new();
+    database.ok("CREATE KEYSPACE k");
+    database.ok("USE k");
+    database.ok(
+        "CREATE TABLE messages (channel_id bigint, bucket int, message_id bigint, author_id bigint, \
+         content text, tags set<text>, marks map<text, int>, log list<text>, topic text STATIC, \
+         PRIMARY KEY ((channel_id, bucket), message_id)) \
+         WITH CLUSTERING ORDER BY (message_id DESC) AND placement = (channel_id) AND upsert = false \
+         AND bucket = {'column': 'bucket', 'days': 10, 'origin_ms': 1420070400000}",
+    );
+    database
+}
+
+const WRITES: &[&str] = &[
+    "INSERT INTO messages (channel_id, bucket, message_id, author_id, content, tags, marks, log, \
+     topic) VALUES (1, 2, 3, 4, 'hello', {'a'}, {'b': 1}, ['c'], 'd') USING TTL 5 AND TOPIC 'g:1'",
+    "INSERT INTO messages (channel_id, bucket, message_id) VALUES (1, 2, 3) IF NOT EXISTS",
+    "UPDATE messages SET content = null, tags -= {'a'}, log = ['x'] + log \
+     WHERE channel_id = 1 AND bucket = -2 AND message_id = 3",
+    "UPDATE messages SET content = 'y' WHERE channel_id = 1 AND bucket = 2 AND message_id = 3 \
+     IF author_id IN (1, null) AND marks['b'] >= 1 AND topic != 'x'",
+    "DELETE tags, marks['b'] FROM messages WHERE channel_id = 1 AND bucket = 2 AND message_id = 3",
+    "DELETE FROM messages WHERE channel_id = 1 AND bucket = 2 AND message_id IN (3, 4)",
+    "DELETE FROM messages WHERE channel_id = 1 AND bucket = 2 AND message_id > 5",
+    "DELETE FROM messages WHERE channel_id = 1 AND bucket = 2",
+];
+
+fn encode(database: &Database, text: &str) -> Result<Bytes> {
+    match database.plan(text, &[])? {
+        Plan::Write(write) => write.encode(),
+        other => panic!("{text} is {other:?}"),
+    }
+}
+
+#[test]
+fn commands_survive_their_bytes() {
+    let mut database = database();
+    database.request_id = Some(7);
+    database.topics = vec!["guild:1".to_owned(), "user:2".to_owned()];
+    for text in WRITES {
+        let bytes = encode(&database, text).unwrap();
+        let command = WriteCommand::decode(&bytes).unwrap();
+        assert_eq!(command.encode().unwrap(), bytes, "{text}");
+        assert_eq!(command.request_id, Some(7));
+        assert!(command.topics.contains(&"user:2".to_owned()));
+    }
+}
+
+#[test]
+fn a_message_costs_little_more_than_its_data() {
+    let database = database();
+    let bytes = encode(
+        &database,
+        "INSERT INTO messages (channel_id, bucket, message_id, author_id, content) \
+         VALUES (81384788765712384, 12, 81384788765712385, 53908099506183680, 'hello, world')",
+    )
+    .unwrap();
+    let data = 8 + 4 + 8 + 8 + "hello, world".len();
+    assert!(
+        bytes.len() <= data + 32,
+        "{} bytes for {data} of data",
+        bytes.len()
+    );
+}
+
+#[test]
+fn mangled_commands_decode_to_an_error_or_to_what_encodes_back() {
+    let database = database();
+    let seed = 0x5eed_0002;
+    let mut random = Random::new(seed);
+    let samples: Vec<Bytes> = WRITES
+        .iter()
+        .map(|text| encode(&database, text).unwrap())
+        .collect();
+    for round in 0..60_000_u32 {
+        let mut bytes = samples[random.below(samples.len())].to_vec();
+        for _ in 0..=random.below(3) {
+            random.mangle(&mut bytes);
+        }
+        let bytes = Bytes::from(bytes);
+        match WriteCommand::decode(&bytes) {
+            Ok(command) => {
+                assert_eq!(
+                    command.encode().unwrap(),
+                    bytes,
+                    "seed {seed} round {round}"
+                );
+            }
+            Err(error) => assert_eq!(error.kind(), ErrorKind::Corrupt),
+        }
+        let _outcome = Response::decode(&bytes).is_ok();
+    }
+}
+
+#[test]
+fn a_flipped_bit_anywhere_in_the_catalog_is_found() {
+    let bytes = database().catalog.encode();
+    assert!(Catalog::decode(&bytes).is_ok());
+    for at in 0..bytes.len() {
+        for bit in 0..8 {
+            let mut damaged = bytes.to_vec();
+            damaged[at] ^= 1 << bit;
+            let error = Catalog::decode(&damaged).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Corrupt, "byte {at} bit {bit}");
+        }
+    }
+    for len in 0..bytes.len() {
+        assert!(Catalog::decode(&bytes[..len]).is_err(), "{len} bytes");
+    }
+}
+
+#[test]
+fn limits_are_refused_before_anything_is_proposed() {
+    let mut database = database();
+    database.topics = (0..100).map(|topic| format!("t:{topic}")).collect();
+    let error = encode(&database, WRITES[0]).unwrap_err();
+    assert_eq!(error.message(), "65 topics, more than the 64 allowed");
+    database.topics = vec!["x".repeat(300)];
+    assert!(encode(&database, WRITES[0]).is_err());
+    database.topics.clear();
+    let long = Value::Text("x".repeat(5 * 1024 * 1024));
+    let insert =
+        "INSERT INTO messages (channel_id, bucket, message_id, content) VALUES (1, 2, 3, ?)";
+    let error = database.plan(insert, &[long]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+}
