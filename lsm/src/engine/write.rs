@@ -17,15 +17,19 @@ impl Engine {
     /// `timestamp`, each further one with the next microsecond.
     ///
     /// An index that the files already hold is ignored, so that replaying the log is safe. Fails
-    /// with [`crate::ErrorKind::Invalid`], and changes nothing, if the index or the timestamp does
-    /// not grow or if something exceeds a limit of [`crate::limits`].
+    /// with [`crate::ErrorKind::Invalid`], and changes nothing, if the index goes back, the timestamp
+    /// does not grow or something exceeds a limit of [`crate::limits`].
+    ///
+    /// One index may be applied in several calls, so that the owner can read in between what its
+    /// conditions ask for. Freezing between them would lose the rest in a crash: freeze after the
+    /// last one.
     pub fn apply(&self, index: u64, timestamp: Timestamp, changes: &[Change]) -> Result<()> {
         let mut writer = self.writer.lock();
         let state = self.state();
         if index <= state.version.flushed.index {
             return Ok(());
         }
-        if index <= writer.index {
+        if index < writer.index {
             let last = writer.index;
             return Err(Error::invalid(format!(
                 "log index {index} after {last}: apply in order"
