@@ -330,5 +330,5 @@ fn statements_bound_together_take_effect_together() {
     assert_eq!(result.applied, Some(false));
     let shown = table(&database.ok("SELECT content FROM messages"));
     assert_eq!(shown, "content\n'both'\n(1 rows)\n");
-    assert!(database.batch(&["SELECT * FROM messages"]).is_err());
+    database.batch(&["SELECT * FROM messages"]).unwrap_err();
 }

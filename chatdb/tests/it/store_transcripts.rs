@@ -45,7 +45,7 @@ impl Session {
             }
             _ => {
                 database.page_state = None;
-                self.last = statement.to_owned();
+                statement.clone_into(&mut self.last);
                 self.answer(statement)
             }
         }
