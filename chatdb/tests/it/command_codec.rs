@@ -137,3 +137,34 @@ fn limits_are_refused_before_anything_is_proposed() {
     let error = database.plan(insert, &[long]).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Invalid);
 }
+
+/// The bytes between the fences below `### Example`, without the words behind them.
+fn example(page: &str) -> String {
+    let block = page
+        .split("### Example")
+        .nth(1)
+        .unwrap()
+        .split("```")
+        .nth(1)
+        .unwrap();
+    let is_hex = |word: &&str| word.len() == 2 && u8::from_str_radix(word, 16).is_ok();
+    let lines = block.lines().map(|line| line.split("  ").next().unwrap());
+    lines
+        .flat_map(str::split_whitespace)
+        .filter(is_hex)
+        .collect()
+}
+
+#[test]
+fn the_example_of_the_format_page_is_what_the_code_writes() {
+    let mut database = database();
+    database.topics = vec!["g:1".to_owned()];
+    let text =
+        "INSERT INTO messages (channel_id, bucket, message_id, content) VALUES (1, 2, 3, 'hi')";
+    let bytes = encode(&database, text).unwrap();
+    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(
+        example(include_str!("../../../docs/formats/commands.md")),
+        hex
+    );
+}
