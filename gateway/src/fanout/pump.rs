@@ -6,9 +6,11 @@
 //!
 //! [`Gap`]: chatdb::StreamItem::Gap
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use chatdb::{ChangeEvent, ChangeKind, Db, Result, StreamItem, SubscribeOptions, Subscription};
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
@@ -29,6 +31,9 @@ use crate::store::messages::{self, MessageRow};
 /// Pause before a broken subscription is opened again.
 const RETRY: Duration = Duration::from_millis(500);
 
+/// Announced notes that are remembered.
+const RECENT_MAX: usize = 64;
+
 /// Who a topic is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Target {
@@ -45,8 +50,30 @@ fn target(topic: &str) -> Option<Target> {
     }
 }
 
+/// Notes that were announced lately. All changes of a batch carry the note of the batch, which is one
+/// event; they follow each other closely.
+#[derive(Debug, Default)]
+struct Recent(VecDeque<(u64, Bytes)>);
+
+impl Recent {
+    /// Whether the note of this change is announced for the first time.
+    fn is_new(&mut self, change: &ChangeEvent) -> bool {
+        let same =
+            |(time, note): &(u64, Bytes)| *time == change.timestamp_us && *note == change.note;
+        if self.0.iter().any(same) {
+            return false;
+        }
+        if self.0.len() == RECENT_MAX {
+            self.0.pop_front();
+        }
+        self.0.push_back((change.timestamp_us, change.note.clone()));
+        true
+    }
+}
+
 /// Reads the subscription until `stop`.
 pub(super) async fn run(hub: Arc<Hub>, mut subscription: Subscription, stop: CancellationToken) {
+    let mut recent = Recent::default();
     loop {
         let item = tokio::select! {
             item = subscription.next() => item,
@@ -54,7 +81,7 @@ pub(super) async fn run(hub: Arc<Hub>, mut subscription: Subscription, stop: Can
         };
         match item {
             Some(Ok(item)) => {
-                if let Err(error) = hub.accept(item).await {
+                if let Err(error) = hub.accept(item, &mut recent).await {
                     tracing::warn!(%error, "an event could not be delivered");
                 }
             }
@@ -103,9 +130,9 @@ pub(super) async fn tell_presences(
 }
 
 impl Hub {
-    async fn accept(self: &Arc<Self>, item: StreamItem) -> Result<()> {
+    async fn accept(self: &Arc<Self>, item: StreamItem, recent: &mut Recent) -> Result<()> {
         match item {
-            StreamItem::Change(change) => self.changed(&change).await,
+            StreamItem::Change(change) => self.changed(&change, recent).await,
             StreamItem::Ephemeral { topic, payload } => {
                 match (target(&topic), Note::decode(&payload)) {
                     (Some(target), Some(note)) => self.announce(target, &note).await,
@@ -121,7 +148,7 @@ impl Hub {
         }
     }
 
-    async fn changed(self: &Arc<Self>, change: &ChangeEvent) -> Result<()> {
+    async fn changed(self: &Arc<Self>, change: &ChangeEvent, recent: &mut Recent) -> Result<()> {
         self.directory.observe(change)?;
         let Some(note) = Note::decode(&change.note) else {
             return Ok(());
@@ -135,9 +162,13 @@ impl Hub {
             note.kind,
             EventKind::MessageCreate | EventKind::MessageUpdate
         ) {
-            for target in targets {
+            let fresh = recent.is_new(change);
+            for target in targets.into_iter().filter(|_| fresh) {
                 self.announce(target, &note).await?;
             }
+            return Ok(());
+        }
+        if change.table != "flux.messages" {
             return Ok(());
         }
         let guild = targets.iter().find_map(|target| match target {
