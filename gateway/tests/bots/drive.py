@@ -81,13 +81,21 @@ class Proxy:
 
     async def serve(self, reader, writer):
         up_reader, up_writer = await asyncio.open_connection("127.0.0.1", self.target)
-        first = await reader.read(65536)
-        if b"upgrade: websocket" in first.lower():
-            self.gateways.add((writer, up_writer))
-        up_writer.write(first)
+        pair = (writer, up_writer)
         with contextlib.suppress(ConnectionError):
-            await asyncio.gather(self.pass_on(reader, up_writer), self.pass_on(up_reader, writer))
-        self.gateways.discard((writer, up_writer))
+            await asyncio.gather(self.pass_up(reader, pair), self.pass_on(up_reader, writer))
+        self.gateways.discard(pair)
+
+    async def pass_up(self, reader, pair):
+        """A connection may serve requests before it becomes a gateway connection."""
+        try:
+            while data := await reader.read(65536):
+                if b"upgrade: websocket" in data.lower():
+                    self.gateways.add(pair)
+                pair[1].write(data)
+                await pair[1].drain()
+        finally:
+            pair[1].close()
 
     @staticmethod
     async def pass_on(reader, writer):
