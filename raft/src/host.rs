@@ -97,6 +97,24 @@ struct Running {
     keeper: JoinHandle<()>,
 }
 
+/// Holds the place of a group that is being opened; gives it back if that ends in any other way.
+struct Opening {
+    members: Arc<Mutex<BTreeMap<GroupId, Member>>>,
+    id: GroupId,
+}
+
+impl Drop for Opening {
+    fn drop(&mut self) {
+        let mut members = self.members.lock();
+        if members
+            .get(&self.id)
+            .is_some_and(|member| member.0.is_none())
+        {
+            members.remove(&self.id);
+        }
+    }
+}
+
 impl Host {
     /// Starts syncing `log`. Must be called inside a tokio runtime.
     pub fn start(log: Log, options: HostOptions) -> Result<Self> {
@@ -151,24 +169,22 @@ impl Host {
         machine: impl StateMachine,
         bootstrap: bool,
     ) -> Result<Group> {
-        if self.members.lock().contains_key(&id) {
-            let message = format!("raft group {} is open already", id.0);
-            return Err(Error::new(ErrorKind::Invalid, message));
-        }
-        self.members.lock().insert(id, Member(None));
-        let opened = self.open(id, Box::new(machine), bootstrap).await;
-        let mut members = self.members.lock();
-        match opened {
-            Ok(running) => {
-                let group = running.group.clone();
-                members.insert(id, Member(Some(running)));
-                Ok(group)
+        {
+            let mut members = self.members.lock();
+            if members.contains_key(&id) {
+                let message = format!("raft group {} is open already", id.0);
+                return Err(Error::new(ErrorKind::Invalid, message));
             }
-            Err(error) => {
-                members.remove(&id);
-                Err(error)
-            }
+            members.insert(id, Member(None));
         }
+        let opening = Opening {
+            members: Arc::clone(&self.members),
+            id,
+        };
+        let running = self.open(id, Box::new(machine), bootstrap).await?;
+        let group = running.group.clone();
+        opening.members.lock().insert(id, Member(Some(running)));
+        Ok(group)
     }
 
     async fn open(

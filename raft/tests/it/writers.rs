@@ -11,11 +11,16 @@ use raft::{GroupId, HostOptions};
 
 use crate::support::{Ledger, life, open_host};
 
-/// Runs `writers` closed loops over `groups` groups for `time`; returns writes and syncs.
-async fn run(groups: u64, writers: u64, time: Duration) -> (u64, u64) {
+/// Runs `writers` closed loops over `groups` groups for `time`, with up to `in_flight` entries of a
+/// group on their way; returns writes and syncs.
+async fn run(groups: u64, writers: u64, in_flight: usize, time: Duration) -> (u64, u64) {
     let dir = tempfile::tempdir().expect("a directory");
     let vfs = Arc::new(OsVfs);
-    let host = open_host(vfs, dir.path(), HostOptions::default()).expect("the host starts");
+    let options = HostOptions {
+        entries_in_flight_max: in_flight,
+        ..HostOptions::default()
+    };
+    let host = open_host(vfs, dir.path(), options).expect("the host starts");
     let mut opened = Vec::new();
     for id in 0..groups {
         let machine = Ledger::default().machine();
@@ -59,7 +64,7 @@ async fn run(groups: u64, writers: u64, time: Duration) -> (u64, u64) {
         elapsed * 1e6 * writers as f64 / writes as f64,
     );
     println!(
-        "{groups} groups, {writers} writers, 128 bytes: {per_second:.0} durable writes/s, mean \
+        "{groups} groups, {writers} writers, {in_flight} in flight, 128 bytes: {per_second:.0} durable writes/s, mean \
          {mean:.0} us, {entries} entries, {syncs} syncs, {:.1} writes per sync",
         per_second * elapsed / f64::from(u32::try_from(syncs.max(1)).expect("a few")),
     );
@@ -68,8 +73,8 @@ async fn run(groups: u64, writers: u64, time: Duration) -> (u64, u64) {
 
 #[test]
 fn sixty_four_writers_on_a_real_directory_share_their_syncs() {
-    for (groups, writers) in [(1, 64), (5, 64), (1, 1)] {
-        let (writes, syncs) = life(run(groups, writers, Duration::from_millis(700)));
+    for (groups, writers, in_flight) in [(1, 64, 2), (1, 64, 1), (5, 64, 2), (1, 1, 2)] {
+        let (writes, syncs) = life(run(groups, writers, in_flight, Duration::from_millis(700)));
         if writers > 1 {
             assert!(syncs * 4 < writes, "{syncs} syncs for {writes} writes");
         }
