@@ -27,10 +27,11 @@ pub struct HostOptions {
     /// Bytes of commands that may wait in front of one group. Default: 16 MiB. A single command is
     /// accepted into an empty queue whatever its size.
     pub queue_bytes_max: usize,
-    /// Entries of one group that may be on their way at the same time. Default: 2. Range: 1 ..= 64.
+    /// Entries of one group that may be on their way at the same time. Default: 1. Range: 1 ..= 64.
     ///
-    /// 1: commands collect during the whole round of an entry. 2: the next entry is already in the
-    /// log's queue when the disk becomes free. More: smaller entries for no gain on one disk.
+    /// 1: commands collect during the whole round of an entry, so entries are as large as can be.
+    /// 2: the next entry is in the log's queue before the disk is free, but callers split into two
+    /// smaller entries: 64 writers on one group made 59 000 instead of 89 000 writes/s.
     pub entries_in_flight_max: usize,
     /// Heartbeats and elections of groups with more than one member.
     pub timing: Timing,
@@ -70,7 +71,7 @@ impl Default for HostOptions {
             open_timeout: Duration::from_mins(1),
             queue_commands_max: 16 * 1024,
             queue_bytes_max: 16 * 1024 * 1024,
-            entries_in_flight_max: 2,
+            entries_in_flight_max: 1,
             timing: Timing::default(),
             log_driver: LogDriver::Thread,
             clock: Clock::default(),

@@ -187,13 +187,13 @@ fn a_command_whose_caller_gave_up_before_it_was_offered_is_not_offered() {
             .open_group(GROUP, ledger.machine(), true)
             .await
             .expect("it opens");
+        let last = |group: &raft::Group| group.status().last_index;
+        let empty = last(&group);
         ledger.close_gate();
         let first = tokio::spawn({
             let group = group.clone();
             async move { group.propose(command(1)).await }
         });
-        let last = |group: &raft::Group| group.status().last_index;
-        let empty = last(&group);
         eventually("the first is in the log", || last(&group) > empty).await;
         let second = tokio::spawn({
             let group = group.clone();

@@ -73,7 +73,7 @@ async fn run(groups: u64, writers: u64, in_flight: usize, time: Duration) -> (u6
 
 #[test]
 fn sixty_four_writers_on_a_real_directory_share_their_syncs() {
-    for (groups, writers, in_flight) in [(1, 64, 2), (1, 64, 1), (5, 64, 2), (1, 1, 2)] {
+    for (groups, writers, in_flight) in [(1, 64, 1), (1, 64, 2), (5, 64, 1), (1, 1, 1)] {
         let (writes, syncs) = life(run(groups, writers, in_flight, Duration::from_millis(700)));
         if writers > 1 {
             assert!(syncs * 4 < writes, "{syncs} syncs for {writes} writes");
