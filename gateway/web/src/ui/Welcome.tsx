@@ -53,11 +53,11 @@ function OperatorCard() {
       <h2>You run this server?</h2>
       <p>Bring an archive in, or make a bot. On the machine of the server, with Flux stopped:</p>
       <h3>Import an IRC archive</h3>
-      <CopyField label="Import an IRC archive" text="flux import irc --data ./data PATH" />
+      <CopyField label="Import an IRC archive" text={`flux import irc logs/ --guild "IRC archive" --data ./data`} />
       <h3>Import a Discord export</h3>
-      <CopyField label="Import a Discord export" text="flux import discord --data ./data FILE.json" />
+      <CopyField label="Import a Discord export" text="flux import discord export.json --data ./data" />
       <h3>Create a bot</h3>
-      <CopyField label="Create a bot" text="flux bot create NAME --guild ID --data ./data" />
+      <CopyField label="Create a bot" text="flux bot create helper --guild ID --data ./data" />
     </section>
   );
 }
