@@ -126,6 +126,7 @@ describe.sequential("two people", () => {
   test("a direct message reaches the other, and says so", async () => {
     await ada.page.getByRole("button", { name: /^grace.*online/ }).click();
     await ada.page.getByRole("dialog").getByRole("button", { name: "Message" }).click();
+    await ada.page.getByRole("textbox", { name: "Message grace" }).waitFor();
     await say(ada.page, "Between us: the cake is ordered.");
     await grace.page.getByRole("button", { name: "Direct messages, 1 for you" }).click();
     await grace.page.getByRole("button", { name: /^Ada/ }).first().click();
@@ -150,11 +151,12 @@ describe.sequential("two people", () => {
     await row(page, "Line 260 of many.").waitFor();
     await page.locator(".viewport").hover();
     await page.mouse.wheel(0, -1_500);
-    await row(page, "Line 230 of many.").waitFor();
-    const place = await row(page, "Line 230 of many.").boundingBox();
+    await page.getByRole("button", { name: "Jump to the present" }).waitFor();
+    const read = row(page, "Line 195 of many.");
+    const place = await read.boundingBox();
     await say(ada.page, "Something new.");
     await page.getByRole("button", { name: "1 new message" }).waitFor();
-    expect(await row(page, "Line 230 of many.").boundingBox()).toEqual(place);
+    expect(await read.boundingBox()).toEqual(place);
     for (let count = 0; count < 200 && !(await page.getByRole("heading", { name: "Welcome to #general" }).isVisible()); count++) {
       await page.mouse.wheel(0, -900);
       await page.waitForTimeout(50);
