@@ -5,8 +5,8 @@
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use super::{
-    COMMAND_BYTES_MAX, CellChange, CellComparison, CellPath, CellTest, Guard, NOTE_BYTES_MAX,
-    TOPIC_BYTES_MAX, TOPICS_MAX, WRITES_MAX, Write, WriteCommand, WriteOperation,
+    CELLS_MAX, COMMAND_BYTES_MAX, CellChange, CellComparison, CellPath, CellTest, Guard,
+    NOTE_BYTES_MAX, TOPIC_BYTES_MAX, TOPICS_MAX, WRITES_MAX, Write, WriteCommand, WriteOperation,
 };
 use crate::error::{Error, Result};
 use crate::types::ScalarType;
@@ -69,6 +69,7 @@ impl WriteCommand {
             ("bytes in a topic", longest, TOPIC_BYTES_MAX),
             ("bytes in the note", self.note.len(), NOTE_BYTES_MAX),
             ("statements in a batch", self.writes.len(), WRITES_MAX),
+            ("cells in a row", self.largest_row(), CELLS_MAX),
         ];
         match limits.into_iter().find(|(_, count, limit)| count > limit) {
             Some((what, count, limit)) => Err(Error::invalid(format!(
@@ -76,6 +77,18 @@ impl WriteCommand {
             ))),
             None => Ok(()),
         }
+    }
+
+    /// Cells of the operation that writes most.
+    fn largest_row(&self) -> usize {
+        let operations = self.writes.iter().flat_map(|write| &write.operations);
+        let cells = operations.map(|operation| match operation {
+            WriteOperation::Upsert { cells, .. } | WriteOperation::UpsertStatic { cells, .. } => {
+                cells.len()
+            }
+            _ => 0,
+        });
+        cells.max().unwrap_or(0)
     }
 
     /// The command in these bytes.
@@ -462,7 +475,7 @@ impl Decoder<'_> {
         let ttl_s = self.u32("a time to live")?;
         Ok((
             ttl_s,
-            self.many(COMMAND_BYTES_MAX, "a number of cells", Self::cell)?,
+            self.many(CELLS_MAX, "a number of cells", Self::cell)?,
         ))
     }
 

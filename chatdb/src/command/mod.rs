@@ -34,6 +34,13 @@ pub const NOTE_BYTES_MAX: usize = 4 * 1024;
 /// Most writes of a command, one per statement of a batch.
 pub const WRITES_MAX: usize = 16 * 1024;
 
+/// Most cells that one statement writes to one row: elements of its collections, mostly.
+pub const CELLS_MAX: usize = 64 * 1024;
+
+// The engine would refuse what is larger, and at apply that is too late.
+const _: () = assert!(CELLS_MAX <= lsm::limits::CELLS_PER_ROW_MAX / 2);
+const _: () = assert!(COMMAND_BYTES_MAX <= lsm::limits::ROW_BYTES_MAX / 2);
+
 /// What one statement or batch does to one tablet.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WriteCommand {

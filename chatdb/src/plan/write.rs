@@ -17,6 +17,7 @@ use crate::types::{DataType, ScalarType};
 use crate::value::Value;
 use bytes::Bytes;
 use lsm::PartitionKey;
+use lsm::limits::PATH_BYTES_MAX;
 use lsm::ordered::Order;
 use std::sync::Arc;
 
@@ -191,6 +192,12 @@ pub(super) fn element_path(value: &Value) -> Result<CellPath> {
 pub(super) fn element_bytes(value: &Value) -> Result<Bytes> {
     let mut path = Vec::new();
     encode_component(&mut path, value, Order::Ascending)?;
+    if path.len() > PATH_BYTES_MAX {
+        return Err(Error::invalid(format!(
+            "an element key has {} bytes, more than the {PATH_BYTES_MAX} allowed",
+            path.len()
+        )));
+    }
     Ok(path.into())
 }
 

@@ -15,9 +15,7 @@ use crate::error::{Error, Result};
 use crate::plan::{ReadPlan, Shape, Slice, Source};
 use crate::result::{QueryStats, ResultSet};
 use crate::value::Value;
-use lsm::{
-    Cell, Engine, PartitionKey, ReadStats, Row, ScanPosition, ScanRead, SlicePage, SliceRead,
-};
+use lsm::{Cell, Engine, PartitionKey, ReadStats, Row, ScanRead, SlicePage, SliceRead};
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -276,18 +274,19 @@ impl<'a> ReadCursor<'a> {
             self.add(partition, (&scanned.static_cells, rows), now_ms)?;
         }
         self.place.scan = page.resume;
-        if self.partition_room() == 0
-            && let Some(ScanPosition { clustering, .. }) = &mut self.place.scan
-        {
-            // Skip what is left of the partition.
-            *clustering = None;
-        }
-        let finished = self
-            .place
-            .scan
-            .as_ref()
-            .is_none_or(|position| position.clustering.is_none());
-        if finished {
+        let is_full = self.partition_room() == 0;
+        let continues = match &mut self.place.scan {
+            // Only dead rows of a later partition may lie between the last row and the place.
+            Some(position) if last.as_ref() == Some(&(position.token, position.key.clone())) => {
+                if is_full {
+                    // Skip what is left of the partition.
+                    position.clustering = None;
+                }
+                position.clustering.is_some()
+            }
+            _ => false,
+        };
+        if !continues {
             self.place.returned_of_partition = 0;
         }
         if self.place.scan.is_none() {

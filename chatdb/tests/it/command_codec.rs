@@ -136,6 +136,22 @@ fn limits_are_refused_before_anything_is_proposed() {
         "INSERT INTO messages (channel_id, bucket, message_id, content) VALUES (1, 2, 3, ?)";
     let error = database.plan(insert, &[long]).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Invalid);
+    // What the engine would refuse at apply would stop the tablet, so it never gets there.
+    let element = Value::Set(vec![Value::Text("\0".repeat(60_000))]);
+    let insert = "INSERT INTO messages (channel_id, bucket, message_id, tags) VALUES (1, 2, 3, ?)";
+    let error = database.run(insert, &[element]).unwrap_err();
+    assert_eq!(
+        error.message(),
+        "an element key has 120002 bytes, more than the 65536 allowed"
+    );
+    let elements = (0..70_000)
+        .map(|element| Value::Text(element.to_string()))
+        .collect();
+    let error = database.run(insert, &[Value::Set(elements)]).unwrap_err();
+    assert_eq!(
+        error.message(),
+        "70000 cells in a row, more than the 65536 allowed"
+    );
 }
 
 /// The bytes between the fences below `### Example`, without the words behind them.

@@ -332,3 +332,32 @@ fn statements_bound_together_take_effect_together() {
     assert_eq!(shown, "content\n'both'\n(1 rows)\n");
     database.batch(&["SELECT * FROM messages"]).unwrap_err();
 }
+
+/// A scan page may end among the dead rows of the partition behind the last row that it returned;
+/// what is skipped of a full partition must not be skipped of that one.
+#[test]
+fn dead_rows_between_partitions_hide_nothing_from_a_limited_scan() {
+    let mut database = database();
+    for channel in 0..12 {
+        for id in 0..30 {
+            database.ok(&format!(
+                "INSERT INTO messages (channel_id, bucket, message_id) VALUES ({channel}, 0, {id})"
+            ));
+        }
+        for id in 1..30 {
+            database.ok(&format!(
+                "DELETE FROM messages WHERE channel_id = {channel} AND bucket = 0 AND message_id = {id}"
+            ));
+        }
+    }
+    for limit in 1..4 {
+        let text = format!("SELECT channel_id FROM messages PER PARTITION LIMIT {limit}");
+        assert_eq!(database.ok(&text).len(), 12, "limit {limit}");
+    }
+    assert_eq!(
+        database
+            .ok("SELECT DISTINCT channel_id, bucket FROM messages")
+            .len(),
+        12
+    );
+}

@@ -92,7 +92,7 @@ fn replay(text: &str) -> String {
         // Help lines of an error are indented too; they follow a line that is not a statement.
         output.push_str(&session.run(&statement));
         while lines
-            .next_if(|line| !line.is_empty() && !line.starts_with(['>', '#']))
+            .next_if(|line| !line.starts_with(['>', '#']))
             .is_some()
         {}
     }
