@@ -6,8 +6,10 @@ import { compareIds } from "./snowflake";
 
 /** How many messages of one channel stay in memory. */
 export const WINDOW_MAX = 400;
-/** How many messages one request asks for. */
-export const PAGE_SIZE = 50;
+/** How many messages a channel opens with: two screens. */
+export const FIRST_PAGE_SIZE = 50;
+/** How many messages are asked for while scrolling: as many as the server gives at once. */
+export const PAGE_SIZE = 100;
 
 export interface History {
   readonly messages: readonly Message[];

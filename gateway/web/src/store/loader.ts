@@ -2,7 +2,7 @@
 // window that has moved on is dropped.
 import type { PageQuery, Rest } from "../api/rest";
 import type { Id, Message } from "../api/types";
-import { type History, PAGE_SIZE, withAround, withLatest, withNewer, withOlder } from "./history";
+import { FIRST_PAGE_SIZE, type History, PAGE_SIZE, withAround, withLatest, withNewer, withOlder } from "./history";
 import { sentenceOf } from "./notices";
 import { isNewer } from "./snowflake";
 import type { State } from "./state";
@@ -26,7 +26,7 @@ export class Loader {
     const running = this.running.get(key);
     if (running) return running;
     const history = this.state.history(channel);
-    const limit = PAGE_SIZE;
+    const limit = kind === "older" || kind === "newer" ? PAGE_SIZE : FIRST_PAGE_SIZE;
     const run = async (): Promise<void> => {
       const before = history.peek().messages;
       const page = await this.rest.messages(channel, { limit, ...pageQuery(kind, before, around) });

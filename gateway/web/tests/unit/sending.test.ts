@@ -91,8 +91,8 @@ describe("loading", () => {
     void loader.load("20", "older");
     void loader.load("20", "newer");
     expect(waiting.map((one) => one.asked)).toEqual([
-      { limit: 50, before: message(1).id },
-      { limit: 50, after: message(2).id },
+      { limit: 100, before: message(1).id },
+      { limit: 100, after: message(2).id },
     ]);
   });
 
