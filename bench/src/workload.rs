@@ -113,7 +113,7 @@ impl Generator {
         self.count += 1;
         let ms = self.count * SPACING_MS;
         let channel = 1 + self.channels.sample(&mut self.seeded) as u64;
-        let author = 1_000
+        let author = 1_000.0
             + (self.seeded.unit() * self.seeded.unit() * 20_000.0)
                 .floor()
                 .abs();

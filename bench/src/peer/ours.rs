@@ -15,8 +15,9 @@ use bytes::{BufMut, Bytes, BytesMut};
 use lsm::log::{Entry, GroupId, LeaderId, Log, LogId, LogOptions};
 use lsm::vfs::OsVfs;
 use lsm::{
-    BlockCache, CellWrite, Change, ColumnId, Engine as Tablet, EngineOptions, Liveness, Mutation,
-    Operation, PartitionKey, SliceRead, TableId, TableOptions, Timestamp, Window, WindowOptions,
+    BlockCache, CellValue, CellWrite, Change, ColumnId, Engine as Tablet, EngineOptions, Liveness,
+    Mutation, Operation, PartitionKey, SliceRead, TableId, TableOptions, Timestamp, Window,
+    WindowOptions,
 };
 use parking_lot::Mutex;
 
@@ -60,8 +61,8 @@ struct Applied {
 
 impl Ours {
     pub(super) fn open(dir: &Path, cache_bytes: usize) -> Result<Self> {
-        let vfs = Arc::new(OsVfs::new());
-        let cache = Arc::new(BlockCache::new(cache_bytes));
+        let vfs = Arc::new(OsVfs);
+        let cache = Arc::new(BlockCache::new(cache_bytes as u64));
         let options = EngineOptions {
             cache,
             ..EngineOptions::default()
@@ -244,8 +245,10 @@ impl Engine for Ours {
             .flat_map(|row| &row.cells)
             .filter(|cell| cell.column == CONTENT);
         let bytes = content
-            .filter_map(|cell| cell.value.live())
-            .map(Bytes::len)
+            .map(|cell| match &cell.value {
+                CellValue::Live(value) => value.len(),
+                CellValue::Expiring { .. } | CellValue::Tombstone => 0,
+            })
             .sum();
         Ok((page.rows.len(), bytes))
     }
@@ -282,7 +285,11 @@ fn partition(channel: u64, bucket: u64) -> PartitionKey {
 }
 
 fn change(message: &Message) -> Change {
-    let cell = |column, value| CellWrite::live(column, value);
+    let cell = |column, value| CellWrite {
+        column,
+        path: Bytes::new(),
+        value: CellValue::Live(value),
+    };
     let operation = Operation::Upsert {
         clustering: Bytes::copy_from_slice(&(!message.id).to_be_bytes()),
         liveness: Some(Liveness {
