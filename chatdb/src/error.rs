@@ -222,3 +222,26 @@ impl From<lsm::Error> for Error {
         Self::new(kind, cause.to_string()).with_source(cause)
     }
 }
+
+impl From<raft::Error> for Error {
+    /// What raft calls invalid is a limit of a command; the kinds mean the same here.
+    fn from(cause: raft::Error) -> Self {
+        let kind = match cause.kind() {
+            raft::ErrorKind::Invalid => ErrorKind::Invalid,
+            raft::ErrorKind::NotFound => ErrorKind::NotFound,
+            raft::ErrorKind::NotLeader => ErrorKind::NotLeader,
+            raft::ErrorKind::Overloaded => ErrorKind::Overloaded,
+            raft::ErrorKind::Unavailable => ErrorKind::Unavailable,
+            raft::ErrorKind::Unknown => ErrorKind::Unknown,
+            raft::ErrorKind::Closed => ErrorKind::Closed,
+            raft::ErrorKind::Corrupt => ErrorKind::Corrupt,
+            raft::ErrorKind::Io => ErrorKind::Io,
+            _ => ErrorKind::Bug,
+        };
+        let error = Self::new(kind, cause.to_string());
+        match std::error::Error::source(&cause) {
+            Some(_) => error.with_source(cause),
+            None => error,
+        }
+    }
+}

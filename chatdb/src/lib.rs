@@ -1,10 +1,14 @@
 //! Replicated wide-column database: CQL, tablets, change streams, gRPC, shell.
 
+#[doc(hidden)]
+pub mod cli;
 pub mod command;
 pub mod cql;
 mod db;
 pub mod encoding;
 mod error;
+mod group0;
+mod node;
 pub mod plan;
 mod result;
 mod rpc;

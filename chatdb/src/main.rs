@@ -1,3 +1,7 @@
-//! Entry point.
+//! The `chatdb` program.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    chatdb::cli::main()
+}

@@ -7,12 +7,14 @@ pub(crate) mod status;
 use crate::db::options::EmbeddedOptions;
 use crate::db::statement::Statement;
 use crate::db::status::{Schema, Status};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
+use crate::node::Node;
 use crate::result::ResultSet;
 use crate::rpc::client::RemoteDb;
 use crate::stream::subscription::{SubscribeOptions, Subscription};
 use bytes::Bytes;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 /// A database, embedded or remote. Cheap to clone; all clones are the same database.
 #[derive(Clone, Debug)]
@@ -22,20 +24,17 @@ pub struct Db {
 
 #[derive(Clone, Debug)]
 enum Form {
+    Embedded(Arc<Node>),
     Remote(RemoteDb),
 }
 
 impl Db {
     /// Opens the database of a directory in this process. `Conflict` when another process has it.
     pub async fn open(options: EmbeddedOptions) -> Result<Self> {
-        tokio::task::yield_now().await;
-        Err(Error::new(
-            ErrorKind::Unavailable,
-            format!(
-                "cannot open {}: the engine has not landed yet",
-                options.data.display()
-            ),
-        ))
+        let node = Node::open(options).await?;
+        Ok(Self {
+            form: Form::Embedded(Arc::new(node)),
+        })
     }
 
     /// Connects to a node, such as `http://127.0.0.1:7400`. `Unavailable` when nobody answers.
@@ -55,6 +54,7 @@ impl Db {
     /// tablet (the same placement key does), otherwise `Invalid`.
     pub async fn execute_batch(&self, statements: Vec<Statement>) -> Result<ResultSet> {
         match &self.form {
+            Form::Embedded(node) => node.execute(statements).await,
             Form::Remote(remote) => remote.execute(statements).await,
         }
     }
@@ -62,6 +62,7 @@ impl Db {
     /// Whether the statement's text parses and names things that exist.
     pub(crate) async fn check(&self, text: &str, keyspace: &str) -> Result<()> {
         match &self.form {
+            Form::Embedded(node) => node.check(text),
             Form::Remote(remote) => remote.check(text, keyspace).await,
         }
     }
@@ -69,6 +70,7 @@ impl Db {
     /// Delivers bytes (<= 64 KiB) to the present subscribers of a topic. Nothing is stored.
     pub async fn publish(&self, topic: &str, payload: Bytes) -> Result<()> {
         match &self.form {
+            Form::Embedded(node) => node.publish(topic, &payload),
             Form::Remote(remote) => remote.publish(topic, payload).await,
         }
     }
@@ -76,6 +78,7 @@ impl Db {
     /// Begins a subscription; see [`Subscription`].
     pub async fn subscribe(&self, options: SubscribeOptions) -> Result<Subscription> {
         match &self.form {
+            Form::Embedded(node) => node.subscribe(options),
             Form::Remote(remote) => remote.subscribe(options).await,
         }
     }
@@ -83,6 +86,7 @@ impl Db {
     /// What the node is, holds and does.
     pub async fn status(&self) -> Result<Status> {
         match &self.form {
+            Form::Embedded(node) => Ok(node.status()),
             Form::Remote(remote) => remote.status().await,
         }
     }
@@ -90,15 +94,25 @@ impl Db {
     /// Keyspaces, tables and columns as they are now.
     pub async fn schema(&self) -> Result<Schema> {
         match &self.form {
+            Form::Embedded(node) => Ok(node.schema()),
             Form::Remote(remote) => remote.schema().await,
         }
     }
 
     /// Stops the embedded database, or lets go of the remote one. Nothing acknowledged is lost.
     pub async fn close(&self) -> Result<()> {
-        tokio::task::yield_now().await;
         match &self.form {
+            Form::Embedded(node) => node.close().await,
             Form::Remote(_) => Ok(()),
+        }
+    }
+
+    /// Waits until the embedded database can no longer work, for example because its disk failed,
+    /// and tells why. The process should exit and start again. Never returns for a remote one.
+    pub async fn failed(&self) -> Error {
+        match &self.form {
+            Form::Embedded(node) => node.failed().await,
+            Form::Remote(_) => std::future::pending().await,
         }
     }
 

@@ -26,6 +26,10 @@ pub struct EmbeddedOptions {
     pub stream_retention_bytes: u64,
     /// The tablet that pins the oldest log segment is flushed when the log exceeds this many bytes.
     pub log_bytes_max: u64,
+    /// Bytes of SSTable blocks kept in memory, all tablets together.
+    pub block_cache_bytes: u64,
+    /// Bytes of recent log entries kept in memory.
+    pub log_cache_bytes: usize,
     /// Changes that wait for one subscriber before it reads on from the log instead.
     pub subscriber_queue_items: usize,
     /// Reads that run at once; as many again times eight may wait.
@@ -42,6 +46,8 @@ impl EmbeddedOptions {
             total_memtable_bytes: 48 * MIB,
             stream_retention_bytes: 64 * MIB,
             log_bytes_max: 256 * MIB,
+            block_cache_bytes: 32 * MIB,
+            log_cache_bytes: 16 * 1024 * 1024,
             subscriber_queue_items: 4096,
             concurrent_reads: 64,
         }

@@ -6,7 +6,6 @@
 use crate::db::statement::{Consistency, Statement};
 use crate::error::{Error, Result};
 use crate::result::{ColumnSpec, Position, QueryStats, ResultSet};
-use crate::rpc::limits::VALUE_DEPTH_MAX;
 use crate::rpc::proto;
 use crate::types::{DataType, ScalarType};
 use crate::value::Value;
@@ -51,7 +50,23 @@ pub(crate) fn values_to(values: &[Value]) -> proto::Values {
 
 /// A value from the wire.
 pub(crate) fn value_from(value: proto::Value) -> Result<Value> {
-    value_at(value, VALUE_DEPTH_MAX)
+    let elements = |values: proto::Values| -> Result<Vec<Value>> {
+        values.values.into_iter().map(scalar_value_from).collect()
+    };
+    Ok(match value.kind {
+        Some(Kind::Set(values)) => Value::Set(elements(values)?),
+        Some(Kind::List(values)) => Value::List(elements(values)?),
+        Some(Kind::Map(map)) => Value::Map(
+            map.entries
+                .into_iter()
+                .map(|entry| {
+                    let key = scalar_value_from(entry.key.unwrap_or_default())?;
+                    Ok((key, scalar_value_from(entry.value.unwrap_or_default())?))
+                })
+                .collect::<Result<_>>()?,
+        ),
+        kind => scalar_value_from(proto::Value { kind })?,
+    })
 }
 
 /// Values from the wire.
@@ -59,16 +74,8 @@ pub(crate) fn values_from(values: Vec<proto::Value>) -> Result<Vec<Value>> {
     values.into_iter().map(value_from).collect()
 }
 
-fn value_at(value: proto::Value, depth: u32) -> Result<Value> {
-    let depth = depth.checked_sub(1).ok_or_else(|| {
-        Error::invalid("a collection holds a collection; elements must be scalars")
-    })?;
-    let inner = |values: Vec<proto::Value>| -> Result<Vec<Value>> {
-        values
-            .into_iter()
-            .map(|value| value_at(value, depth))
-            .collect()
-    };
+/// A value that is no collection; so nesting cannot exhaust the stack.
+fn scalar_value_from(value: proto::Value) -> Result<Value> {
     Ok(match value.kind {
         None => return Err(Error::invalid("a value without a kind; send null or unset")),
         Some(Kind::Null(_)) => Value::Null,
@@ -81,17 +88,11 @@ fn value_at(value: proto::Value, depth: u32) -> Result<Value> {
         Some(Kind::TimestampMs(ms)) => Value::Timestamp(ms),
         Some(Kind::Double(number)) => Value::Double(number),
         Some(Kind::Uuid(bytes)) => Value::Uuid(sixteen(&bytes, "a uuid")?),
-        Some(Kind::Set(values)) => Value::Set(inner(values.values)?),
-        Some(Kind::List(values)) => Value::List(inner(values.values)?),
-        Some(Kind::Map(map)) => Value::Map(
-            map.entries
-                .into_iter()
-                .map(|entry| {
-                    let key = value_at(entry.key.unwrap_or_default(), depth)?;
-                    Ok((key, value_at(entry.value.unwrap_or_default(), depth)?))
-                })
-                .collect::<Result<_>>()?,
-        ),
+        Some(Kind::Set(_) | Kind::List(_) | Kind::Map(_)) => {
+            return Err(Error::invalid(
+                "a collection holds a collection; elements must be scalars",
+            ));
+        }
     })
 }
 

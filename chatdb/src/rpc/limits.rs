@@ -8,8 +8,6 @@ pub(crate) const REQUEST_BYTES_MAX: usize = 16 * 1024 * 1024;
 pub(crate) const RESPONSE_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// The most statements of one batch.
 pub(crate) const BATCH_STATEMENTS_MAX: usize = 1024;
-/// How deep values nest: a collection of scalars.
-pub(crate) const VALUE_DEPTH_MAX: u32 = 2;
 /// The most statements that stay prepared; the least used leave first.
 pub(crate) const PREPARED_STATEMENTS_MAX: usize = 4096;
 /// How long one call may take before the client calls its outcome unknown.

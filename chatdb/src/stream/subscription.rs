@@ -5,6 +5,7 @@ use crate::rpc::subscribe::RemoteInterest;
 use crate::rpc::subscribe::RemoteStream;
 use crate::stream::cursor::Cursor;
 use crate::stream::event::StreamItem;
+use crate::stream::receiver::{EmbeddedInterest, Receiver};
 
 /// Where a subscription begins and what it wants first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -40,7 +41,8 @@ pub struct Subscription {
 
 #[derive(Debug)]
 enum Source {
-    Remote(RemoteStream),
+    Embedded(Box<Receiver>),
+    Remote(Box<RemoteStream>),
 }
 
 impl Subscription {
@@ -48,6 +50,7 @@ impl Subscription {
     pub fn interest(&self) -> Interest {
         Interest {
             target: match &self.source {
+                Source::Embedded(receiver) => Target::Embedded(receiver.interest()),
                 Source::Remote(stream) => Target::Remote(stream.interest()),
             },
         }
@@ -57,13 +60,20 @@ impl Subscription {
     /// nothing. An error ends the subscription unless its kind is retryable.
     pub async fn next(&mut self) -> Option<Result<StreamItem>> {
         match &mut self.source {
+            Source::Embedded(receiver) => receiver.next().await,
             Source::Remote(stream) => stream.next().await,
+        }
+    }
+
+    pub(crate) fn embedded(receiver: Receiver) -> Self {
+        Self {
+            source: Source::Embedded(Box::new(receiver)),
         }
     }
 
     pub(crate) fn remote(stream: RemoteStream) -> Self {
         Self {
-            source: Source::Remote(stream),
+            source: Source::Remote(Box::new(stream)),
         }
     }
 }
@@ -76,6 +86,7 @@ pub struct Interest {
 
 #[derive(Clone, Debug)]
 enum Target {
+    Embedded(EmbeddedInterest),
     Remote(RemoteInterest),
 }
 
@@ -84,6 +95,7 @@ impl Interest {
     /// returns; a remote one begins when its node has heard of it.
     pub fn add(&self, topic: impl Into<String>) {
         match &self.target {
+            Target::Embedded(interest) => interest.add(topic.into()),
             Target::Remote(interest) => interest.add(topic.into()),
         }
     }
@@ -91,6 +103,7 @@ impl Interest {
     /// No longer wants the topic. Items that wait already may still come.
     pub fn remove(&self, topic: &str) {
         match &self.target {
+            Target::Embedded(interest) => interest.remove(topic),
             Target::Remote(interest) => interest.remove(topic),
         }
     }

@@ -7,12 +7,15 @@ mod apply;
 mod cursor;
 mod dedupe;
 mod guard;
+mod owner;
 mod page;
 mod rows;
 mod silent;
 mod state;
+mod state_machine;
 mod store;
 
 pub use cursor::ReadCursor;
 pub(crate) use rows::cells_value;
+pub(crate) use state_machine::{Tablet, TabletMachine};
 pub use store::{Applied, Store};

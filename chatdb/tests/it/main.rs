@@ -6,9 +6,15 @@
     reason = "test helpers fail by panicking"
 )]
 
+mod cli_commands;
 mod command_codec;
 mod cql_parser;
+mod db_both;
+mod db_reopen;
+mod harness;
+mod kill9;
 mod store_apply;
 mod store_support;
 mod store_transcripts;
+mod stream_slow;
 mod support;

@@ -1,0 +1,39 @@
+//! Where a command finds its database: a running node, or a stopped directory.
+
+use crate::cli::ADDRESS_DEFAULT;
+use crate::db::Db;
+use crate::db::options::EmbeddedOptions;
+use crate::error::{Error, Result};
+use clap::Args;
+use std::path::PathBuf;
+
+#[derive(Debug, Args)]
+pub(crate) struct Target {
+    /// Address of a running node
+    #[arg(long, value_name = "ADDR", default_value = ADDRESS_DEFAULT, env = "CHATDB_AT")]
+    at: String,
+    /// Opens a stopped database's directory instead
+    #[arg(long, value_name = "DIR", conflicts_with = "at")]
+    data: Option<PathBuf>,
+}
+
+impl Target {
+    pub(crate) async fn open(&self) -> Result<Db> {
+        let Some(data) = &self.data else {
+            let opened = Db::connect(&self.at).await;
+            return opened.map_err(|error| {
+                error.with_help(
+                    "start one",
+                    format!("chatdb serve --data DIR --grpc {}", self.at),
+                )
+            });
+        };
+        if !data.is_dir() {
+            return Err(Error::not_found(format!(
+                "{} is no directory",
+                data.display()
+            )));
+        }
+        Db::open(EmbeddedOptions::new(data)).await
+    }
+}

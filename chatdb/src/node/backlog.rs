@@ -1,0 +1,59 @@
+//! The raft logs of a node as the source of streams that are behind.
+
+use crate::command::ChangeParts;
+use crate::error::{Error, Result};
+use crate::group0::System;
+use crate::stream::hub::Event;
+use crate::stream::receiver::{Backlog, Source};
+use crate::tablet::Tablet;
+use raft::LogRead;
+use std::sync::Arc;
+
+/// About how much of a log is read at once, in bytes.
+const READ_BYTES: usize = 256 * 1024;
+
+/// The logs of all tablets and the catalog that names what is in them.
+#[derive(Debug)]
+pub(super) struct NodeLog {
+    tablets: Vec<Arc<Tablet>>,
+    system: Arc<System>,
+}
+
+impl NodeLog {
+    pub(super) fn new(tablets: impl Iterator<Item = Arc<Tablet>>, system: Arc<System>) -> Self {
+        Self {
+            tablets: tablets.collect(),
+            system,
+        }
+    }
+}
+
+impl Source for NodeLog {
+    fn read(&self, group: u64, from: u64, upto: u64) -> Result<Backlog> {
+        let tablet = self
+            .tablets
+            .iter()
+            .find(|tablet| tablet.group_id() == group);
+        let open = tablet.and_then(|tablet| tablet.group().map(|raft| (tablet, raft)));
+        let (tablet, raft) =
+            open.ok_or_else(|| Error::bug(format!("a stream asks for unknown group {group}")))?;
+        let oldest = tablet.oldest_for_streams();
+        if from < oldest {
+            return Ok(Backlog::Purged { oldest });
+        }
+        match raft.read_log(from, READ_BYTES)? {
+            LogRead::Purged { oldest } => Ok(Backlog::Purged { oldest }),
+            LogRead::Batches { batches, next } => {
+                let last = next.saturating_sub(1).min(upto);
+                match tablet.events(&batches, last)? {
+                    Ok(events) => Ok(Backlog::Events { events, upto: last }),
+                    Err(oldest) => Ok(Backlog::Purged { oldest }),
+                }
+            }
+        }
+    }
+
+    fn changes(&self, event: &Event) -> Result<Vec<ChangeParts>> {
+        event.command.changes(&self.system.catalog())
+    }
+}

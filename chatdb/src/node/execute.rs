@@ -1,0 +1,126 @@
+//! From a statement to its result: parse, plan, route, propose or read.
+
+use crate::cql::{Parsed, parse};
+use crate::db::statement::Statement;
+use crate::error::{Error, Result};
+use crate::group0::{SystemCommand, decode_outcome};
+use crate::node::Node;
+use crate::plan::{Plan, Request, WritePlan, plan, plan_batch};
+use crate::result::{Position, ResultSet};
+use crate::schema::{Catalog, DdlCommand};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// A longer text is parsed every time, so that the cache holds statements and not data.
+const PARSED_TEXT_BYTES_MAX: usize = 4096;
+
+impl Node {
+    /// Runs one statement, or several writes as one.
+    pub(crate) async fn execute(&self, statements: Vec<Statement>) -> Result<ResultSet> {
+        let begun = Instant::now();
+        self.check_open()?;
+        let catalog = self.system.catalog();
+        let mut result = match statements.as_slice() {
+            [] => return Err(Error::invalid("a batch needs at least one statement")),
+            [statement] => self.execute_one(&catalog, statement).await?,
+            several => {
+                let write = self.plan_several(&catalog, several)?;
+                self.write(write).await?
+            }
+        };
+        let elapsed = begun.elapsed().as_micros();
+        result.stats.elapsed_us = u64::try_from(elapsed).unwrap_or(u64::MAX);
+        result.stats.node = Some(1);
+        Ok(result)
+    }
+
+    /// Whether the text parses.
+    pub(crate) fn check(&self, text: &str) -> Result<()> {
+        self.parse(text).map(|_| ())
+    }
+
+    async fn execute_one(
+        &self,
+        catalog: &Arc<Catalog>,
+        statement: &Statement,
+    ) -> Result<ResultSet> {
+        let parsed = self.parse(&statement.text)?;
+        match plan(&request(catalog, statement), &parsed.statement)? {
+            Plan::Ddl(command) => self.change_schema(command).await,
+            Plan::Write(write) => self.write(write).await,
+            Plan::Read(read) => self.read(read, statement.consistency).await,
+            Plan::Use(_) => Ok(ResultSet::empty()),
+            Plan::Answer(answer) => Ok(answer),
+        }
+    }
+
+    fn plan_several(&self, catalog: &Catalog, statements: &[Statement]) -> Result<WritePlan> {
+        let parsed = statements
+            .iter()
+            .map(|statement| self.parse(&statement.text))
+            .collect::<Result<Vec<_>>>()?;
+        let requests: Vec<_> = statements
+            .iter()
+            .zip(&parsed)
+            .map(|(statement, parsed)| (request(catalog, statement), &parsed.statement))
+            .collect();
+        plan_batch(&requests)
+    }
+
+    fn parse(&self, text: &str) -> Result<Arc<Parsed>> {
+        if let Some(parsed) = self.parsed.get(text) {
+            return Ok(parsed);
+        }
+        let parsed = Arc::new(parse(text)?);
+        if text.len() <= PARSED_TEXT_BYTES_MAX {
+            self.parsed.insert(Arc::from(text), Arc::clone(&parsed));
+        }
+        Ok(parsed)
+    }
+
+    /// Every tablet of this node knows the change when this returns.
+    async fn change_schema(&self, command: DdlCommand) -> Result<ResultSet> {
+        let bytes = SystemCommand::Ddl(command).encode();
+        let proposed = self.group0.propose(bytes).await?;
+        decode_outcome(&proposed.response)?;
+        Ok(ResultSet::empty())
+    }
+
+    async fn write(&self, write: WritePlan) -> Result<ResultSet> {
+        let tokens = write.tokens();
+        let Some(first) = tokens.first() else {
+            return Ok(ResultSet::empty());
+        };
+        let place = self.tablet_of(*first)?;
+        for token in &tokens {
+            if self.tablet_of(*token)?.range.group != place.range.group {
+                return Err(Error::invalid(
+                    "the batch writes to several tablets; a batch is atomic in one tablet only",
+                )
+                .with_help("try", "one placement key per batch, or single statements"));
+            }
+        }
+        self.pressure.admit()?;
+        let proposed = place.group.propose(write.encode()?).await?;
+        let mut result = write.result(&proposed.response)?;
+        result.position = Some(Position {
+            group: place.range.group,
+            index: proposed.index,
+            op: proposed.op,
+        });
+        Ok(result)
+    }
+}
+
+fn request<'a>(catalog: &'a Catalog, statement: &'a Statement) -> Request<'a> {
+    Request {
+        keyspace: statement.keyspace.as_deref(),
+        values: &statement.values,
+        topics: &statement.topics,
+        note: &statement.note,
+        request_id: statement.request_id,
+        page_rows: statement.page_size,
+        page_state: statement.page_state.as_deref(),
+        ..Request::new(catalog)
+    }
+}

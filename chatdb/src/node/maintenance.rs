@@ -1,0 +1,307 @@
+//! The two threads of a node that keep memory, log and files in bounds.
+//!
+//! * **flush**: freezes the memtables of a tablet that is too big, of the biggest one when all
+//!   together are too big, or of the one that pins the oldest log segment when the log is too long;
+//!   writes the frozen ones to SSTables; tells raft what became durable, so that the log is purged.
+//! * **compact**: runs compaction steps of all tablets until none has anything to do.
+//!
+//! Both sleep until an apply, a flush or a timer wakes them. An error is logged once and tried again
+//! after a pause: a full disk that gets room goes on by itself. Meanwhile memtables grow, and beyond
+//! twice their budget writes are refused with `Overloaded`, so that memory stays bounded.
+
+use crate::db::options::EmbeddedOptions;
+use crate::error::{Error, ErrorKind, Result};
+use crate::group0::System;
+use crate::node::environment::now_ms;
+use crate::tablet::Tablet;
+use lsm::log::Log;
+use parking_lot::{Condvar, Mutex};
+use raft::Group;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// How often the log's length is looked at when nothing else wakes the flush.
+const FLUSH_INTERVAL: Duration = Duration::from_secs(2);
+/// How often expired windows are looked for when nothing else wakes the compaction.
+const COMPACT_INTERVAL: Duration = Duration::from_mins(1);
+/// Pause after an error.
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
+
+/// Wakes a thread; calls before it sleeps are not lost.
+#[derive(Debug, Default)]
+struct Bell {
+    rung: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Bell {
+    fn ring(&self) {
+        *self.rung.lock() = true;
+        self.changed.notify_one();
+    }
+
+    fn wait(&self, limit: Duration) {
+        let mut rung = self.rung.lock();
+        if !*rung {
+            self.changed.wait_for(&mut rung, limit);
+        }
+        *rung = false;
+    }
+}
+
+/// What applies report and writers ask: how full memory is.
+#[derive(Debug)]
+pub(crate) struct Pressure {
+    tablet_bytes_max: u64,
+    total_bytes_max: u64,
+    total_bytes: AtomicU64,
+    applied: AtomicU64,
+    flush: Bell,
+    compact: Bell,
+    stop: AtomicBool,
+}
+
+impl Pressure {
+    pub(crate) fn new(options: &EmbeddedOptions) -> Self {
+        Self {
+            tablet_bytes_max: options.tablet_memtable_bytes,
+            total_bytes_max: options.total_memtable_bytes,
+            total_bytes: AtomicU64::new(0),
+            applied: AtomicU64::new(0),
+            flush: Bell::default(),
+            compact: Bell::default(),
+            stop: AtomicBool::new(false),
+        }
+    }
+
+    /// A tablet's memtables hold this many bytes after an apply.
+    pub(crate) fn observe(&self, tablet_bytes: usize) {
+        // All tablets together are looked at once in a while.
+        let is_due = self
+            .applied
+            .fetch_add(1, Ordering::Relaxed)
+            .is_multiple_of(256);
+        if is_due || tablet_bytes as u64 > self.tablet_bytes_max {
+            self.flush.ring();
+        }
+    }
+
+    /// Refuses a write while the flush is too far behind.
+    pub(crate) fn admit(&self) -> Result<()> {
+        let bytes = self.total_bytes.load(Ordering::Relaxed);
+        let limit = self.total_bytes_max.saturating_mul(2);
+        if bytes <= limit {
+            return Ok(());
+        }
+        self.flush.ring();
+        Err(Error::new(
+            ErrorKind::Overloaded,
+            format!("{bytes} bytes wait to be flushed, more than {limit}; retry later"),
+        ))
+    }
+}
+
+/// What the threads work on.
+#[derive(Clone, Debug)]
+pub(crate) struct Work {
+    pub(crate) options: EmbeddedOptions,
+    pub(crate) pressure: Arc<Pressure>,
+    pub(crate) tablets: Vec<Arc<Tablet>>,
+    pub(crate) system: Arc<System>,
+    pub(crate) group0: Group,
+    pub(crate) log: Log,
+}
+
+/// The running threads.
+#[derive(Debug)]
+pub(crate) struct Maintenance {
+    pressure: Arc<Pressure>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Maintenance {
+    pub(crate) fn start(work: &Work) -> Result<Self> {
+        let mut maintenance = Self {
+            pressure: Arc::clone(&work.pressure),
+            threads: Vec::new(),
+        };
+        let (flush, compact) = (work.clone(), work.clone());
+        maintenance.spawn("chatdb-flush", move || flush.run_flush())?;
+        maintenance.spawn("chatdb-compact", move || compact.run_compact())?;
+        Ok(maintenance)
+    }
+
+    fn spawn(&mut self, name: &str, body: impl FnOnce() + Send + 'static) -> Result<()> {
+        let thread = std::thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(body);
+        let thread = thread.map_err(|cause| {
+            Error::new(ErrorKind::Io, "cannot start a thread").with_source(cause)
+        })?;
+        self.threads.push(thread);
+        Ok(())
+    }
+
+    /// Lets the running steps end and joins the threads. Blocks.
+    pub(crate) fn stop(mut self) {
+        self.ask_to_stop();
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a maintenance thread panicked");
+            }
+        }
+    }
+
+    fn ask_to_stop(&self) {
+        self.pressure.stop.store(true, Ordering::Release);
+        self.pressure.flush.ring();
+        self.pressure.compact.ring();
+    }
+}
+
+impl Drop for Maintenance {
+    fn drop(&mut self) {
+        self.ask_to_stop();
+    }
+}
+
+impl Work {
+    fn is_stopped(&self) -> bool {
+        self.pressure.stop.load(Ordering::Acquire)
+    }
+
+    fn run_flush(&self) {
+        let mut told = None;
+        while !self.is_stopped() {
+            let outcome = self.flush();
+            let failed = outcome.is_err();
+            tell("flush", outcome, &mut told);
+            self.pressure
+                .flush
+                .wait(if failed { RETRY_PAUSE } else { FLUSH_INTERVAL });
+            if failed && !self.is_stopped() {
+                self.pressure.flush.wait(RETRY_PAUSE);
+            }
+        }
+    }
+
+    fn run_compact(&self) {
+        let mut told = None;
+        while !self.is_stopped() {
+            let outcome = self.compact();
+            let failed = outcome.is_err();
+            tell("compaction", outcome, &mut told);
+            self.pressure.compact.wait(if failed {
+                RETRY_PAUSE
+            } else {
+                COMPACT_INTERVAL
+            });
+        }
+    }
+
+    /// Freezes what has to be, and writes everything that is frozen.
+    fn flush(&self) -> Result<()> {
+        for tablet in self.due() {
+            tablet.freeze()?;
+        }
+        for tablet in &self.tablets {
+            let mut wrote = false;
+            while tablet.engine().flush_step()? {
+                wrote = true;
+                if self.is_stopped() {
+                    return Ok(());
+                }
+            }
+            tablet.release_log(self.retention_per_tablet())?;
+            if wrote {
+                self.pressure.compact.ring();
+            }
+        }
+        self.measure();
+        self.release_group0()
+    }
+
+    fn retention_per_tablet(&self) -> u64 {
+        self.options.stream_retention_bytes / (self.tablets.len() as u64).max(1)
+    }
+
+    /// The tablets whose memtables have to be frozen now.
+    fn due(&self) -> Vec<&Arc<Tablet>> {
+        let sized = |tablet: &Arc<Tablet>| tablet.engine().memory_bytes() as u64;
+        let mut due: Vec<&Arc<Tablet>> = self
+            .tablets
+            .iter()
+            .filter(|tablet| sized(tablet) > self.options.tablet_memtable_bytes)
+            .collect();
+        let total = self.measure();
+        if due.is_empty() && total > self.options.total_memtable_bytes {
+            due.extend(self.tablets.iter().max_by_key(|tablet| sized(tablet)));
+        }
+        if self.log.metrics().segment_bytes > self.options.log_bytes_max
+            && let Some((group, _)) = self.log.oldest_pinned()
+        {
+            due.extend(
+                self.tablets
+                    .iter()
+                    .filter(|tablet| tablet.group_id() == group.0),
+            );
+        }
+        due
+    }
+
+    fn measure(&self) -> u64 {
+        let bytes = self
+            .tablets
+            .iter()
+            .map(|tablet| tablet.engine().memory_bytes() as u64);
+        let total = bytes.sum();
+        self.pressure.total_bytes.store(total, Ordering::Relaxed);
+        total
+    }
+
+    /// Group 0 is small: it is saved whole whenever it has moved on by then.
+    fn release_group0(&self) -> Result<()> {
+        let durable = self.group0.status().durable.map_or(0, |id| id.index);
+        if self.system.applied_index() > durable {
+            let index = self.system.save()?;
+            self.group0.flushed(index, index + 1)?;
+        }
+        Ok(())
+    }
+
+    fn compact(&self) -> Result<()> {
+        loop {
+            let mut has_more = false;
+            for tablet in &self.tablets {
+                if self.is_stopped() {
+                    return Ok(());
+                }
+                has_more |= tablet.engine().compact_step(now_ms())?;
+            }
+            if !has_more {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// Logs an error when it is another one than before, and the recovery from it.
+fn tell(what: &str, outcome: Result<()>, told: &mut Option<String>) {
+    match outcome {
+        Ok(()) => {
+            if told.take().is_some() {
+                tracing::info!("{what} works again");
+            }
+        }
+        Err(error) => {
+            let text = error.to_string();
+            if told.as_ref() != Some(&text) {
+                let cause = std::error::Error::source(&error).map(ToString::to_string);
+                tracing::error!(cause, "{what} failed and will be tried again: {text}");
+                *told = Some(text);
+            }
+        }
+    }
+}

@@ -1,0 +1,298 @@
+//! A tablet as raft sees it: applies commands to the store, tells the hub, knows what is durable.
+//!
+//! # Invariants
+//!
+//! * Applying and freezing exclude each other, so that the bytes handed to a freeze (last entry,
+//!   membership, store) are exactly those of the frozen data.
+//! * An entry's events reach the hub after its effects are readable: who gets an event and reads
+//!   the row finds it.
+//! * The log is kept for streams by bytes, not by time: the newest part of it, whatever it holds.
+
+use crate::command::WriteCommand;
+use crate::error::{Error, Result};
+use crate::node::maintenance::Pressure;
+use crate::schema::Catalog;
+use crate::stream::hub::{Event, Hub};
+use crate::tablet::Store;
+use crate::tablet::owner::Owner;
+use bytes::Bytes;
+use lsm::{Engine, TableId};
+use parking_lot::Mutex;
+use raft::{Applied, CommittedBatch, Group, LogId, StateMachine};
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+/// A mark of how many bytes lie before an index is set about every so many bytes.
+const MARK_BYTES: u64 = 256 * 1024;
+
+/// One tablet of this node.
+pub(crate) struct Tablet {
+    group_id: u64,
+    engine: Arc<Engine>,
+    hub: Arc<Hub>,
+    pressure: Arc<Pressure>,
+    progress: Mutex<Progress>,
+    /// The log's clock in milliseconds, for readers.
+    time_ms: AtomicU64,
+    group: OnceLock<Group>,
+}
+
+#[derive(Debug)]
+struct Progress {
+    store: Store,
+    applied: Option<LogId>,
+    membership: Bytes,
+    /// Bytes applied since the tablet was opened.
+    bytes: u64,
+    /// Marks (log index, bytes applied before it), ascending.
+    marks: VecDeque<(u64, u64)>,
+    /// The oldest entry that streams may still replay.
+    keep_from: u64,
+}
+
+impl fmt::Debug for Tablet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tablet")
+            .field("group", &self.group_id)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Tablet {
+    /// A tablet over its recovered engine. `oldest` is the first entry that its log still has.
+    pub(crate) fn new(
+        group_id: u64,
+        engine: Arc<Engine>,
+        hub: Arc<Hub>,
+        pressure: Arc<Pressure>,
+        oldest: u64,
+    ) -> Result<Self> {
+        let owner = Owner::decode(&engine.flushed().owner)?;
+        let store = Store::open(Arc::clone(&engine), &owner.store)?;
+        hub.register(group_id, owner.applied.map_or(0, |id| id.index));
+        Ok(Self {
+            group_id,
+            engine,
+            hub,
+            pressure,
+            time_ms: AtomicU64::new(store.time_ms()),
+            progress: Mutex::new(Progress {
+                store,
+                applied: owner.applied,
+                membership: owner.membership,
+                bytes: 0,
+                marks: VecDeque::from([(oldest, 0)]),
+                keep_from: oldest,
+            }),
+            group: OnceLock::new(),
+        })
+    }
+
+    pub(crate) fn group_id(&self) -> u64 {
+        self.group_id
+    }
+
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// The log's clock: the time of the last applied write, in milliseconds since 1970.
+    pub(crate) fn time_ms(&self) -> u64 {
+        self.time_ms.load(Ordering::Relaxed)
+    }
+
+    /// The raft group; absent while the tablet is being opened.
+    pub(crate) fn group(&self) -> Option<&Group> {
+        self.group.get()
+    }
+
+    /// The raft group, once it is open.
+    pub(crate) fn set_group(&self, group: Group) {
+        // A second call would be a bug of the only caller and changes nothing.
+        drop(self.group.set(group));
+    }
+
+    /// Makes every table of the catalog known to the store and forgets the dropped ones.
+    pub(crate) fn define_tables(&self, catalog: &Catalog, dropped: &[TableId]) -> Result<()> {
+        let mut progress = self.progress.lock();
+        for table in catalog.tables() {
+            progress.store.define_table(table)?;
+        }
+        for table in dropped {
+            progress.store.drop_table(*table)?;
+        }
+        Ok(())
+    }
+
+    /// Drops tables that are in files or were in the replayed log, and not in the catalog.
+    pub(crate) fn drop_unknown_tables(&self, catalog: &Catalog) -> Result<()> {
+        let mut progress = self.progress.lock();
+        for table in self.engine.stored_tables() {
+            if catalog.table_by_id(table).is_none() {
+                progress.store.drop_table(table)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Moves what is in memory to the queue of the flush. False when there is nothing to move.
+    pub(crate) fn freeze(&self) -> Result<bool> {
+        let progress = self.progress.lock();
+        let owner = Owner {
+            applied: progress.applied,
+            membership: progress.membership.clone(),
+            store: progress.store.state(),
+        };
+        Ok(self.engine.freeze(owner.encode())?)
+    }
+
+    /// Tells raft what is durable, and how much of the log streams want to keep.
+    pub(crate) fn release_log(&self, retention_bytes: u64) -> Result<()> {
+        let Some(group) = self.group() else {
+            return Ok(());
+        };
+        let durable = Owner::decode(&self.engine.flushed().owner)?;
+        let Some(id) = durable.applied else {
+            return Ok(());
+        };
+        let keep_from = self.progress.lock().retain(retention_bytes);
+        group.flushed(id.index, keep_from)?;
+        Ok(())
+    }
+
+    fn apply(&self, batch: &CommittedBatch) -> Result<Vec<Bytes>> {
+        let mut progress = self.progress.lock();
+        let index = batch.id.index;
+        let applied = progress
+            .store
+            .apply(index, batch.proposed_us, &batch.commands)?;
+        let mut responses = Vec::with_capacity(applied.len());
+        let mut events = Vec::new();
+        for (number, (applied, bytes)) in applied.into_iter().zip(&batch.commands).enumerate() {
+            responses.push(applied.response);
+            if let Some(command) = applied.published {
+                let place = Event::place(self.group_id, index, number);
+                events.push(Event::new(place, batch.proposed_us, command, bytes.len()));
+            }
+        }
+        progress.advance(batch);
+        self.time_ms
+            .store(progress.store.time_ms(), Ordering::Relaxed);
+        self.hub.publish(self.group_id, index, events);
+        drop(progress);
+        self.pressure.observe(self.engine.memory_bytes());
+        Ok(responses)
+    }
+
+    /// Notes an entry without commands, so that a flush can release the log up to it.
+    fn note(&self, id: LogId, membership: Option<Bytes>) -> Result<()> {
+        let mut progress = self.progress.lock();
+        if let Some(membership) = membership {
+            progress.membership = membership;
+        }
+        progress.store.apply_nothing(id.index)?;
+        progress.applied = Some(id);
+        self.hub.publish(self.group_id, id.index, Vec::new());
+        Ok(())
+    }
+
+    /// The events of committed batches up to entry `upto`, or the oldest entry whose events can
+    /// still be told.
+    pub(crate) fn events(
+        &self,
+        batches: &[CommittedBatch],
+        upto: u64,
+    ) -> Result<std::result::Result<Vec<Event>, u64>> {
+        let mut events = Vec::new();
+        for batch in batches.iter().filter(|batch| batch.id.index <= upto) {
+            for (number, bytes) in batch.commands.iter().enumerate() {
+                let command = WriteCommand::decode(bytes)?;
+                if command.topics.is_empty() {
+                    continue;
+                }
+                match self.is_silent(batch.id.index, number) {
+                    Some(true) => {}
+                    Some(false) => {
+                        let place = Event::place(self.group_id, batch.id.index, number);
+                        let command = Arc::new(command);
+                        events.push(Event::new(place, batch.proposed_us, command, bytes.len()));
+                    }
+                    None => return Ok(Err(batch.id.index + 1)),
+                }
+            }
+        }
+        Ok(Ok(events))
+    }
+
+    fn is_silent(&self, index: u64, number: usize) -> Option<bool> {
+        let number = u32::try_from(number).unwrap_or(u32::MAX);
+        self.progress.lock().store.is_silent(index, number)
+    }
+
+    /// The oldest entry that streams may replay.
+    pub(crate) fn oldest_for_streams(&self) -> u64 {
+        self.progress.lock().keep_from
+    }
+}
+
+impl Progress {
+    fn advance(&mut self, batch: &CommittedBatch) {
+        self.applied = Some(batch.id);
+        let last = self.marks.back();
+        if last.is_none_or(|(_, before)| self.bytes - before >= MARK_BYTES) {
+            self.marks.push_back((batch.id.index, self.bytes));
+        }
+        let bytes: usize = batch.commands.iter().map(Bytes::len).sum();
+        self.bytes += bytes as u64;
+    }
+
+    /// The oldest entry to keep so that about this many bytes of the newest ones are kept.
+    fn retain(&mut self, bytes: u64) -> u64 {
+        while let Some(&(index, before)) = self.marks.get(1) {
+            if self.bytes - before < bytes {
+                break;
+            }
+            self.marks.pop_front();
+            self.keep_from = self.keep_from.max(index);
+        }
+        self.store.forget_before(self.keep_from);
+        self.keep_from
+    }
+}
+
+/// The handle that raft drives.
+#[derive(Debug)]
+pub(crate) struct TabletMachine(pub(crate) Arc<Tablet>);
+
+impl TabletMachine {
+    fn judge<T>(&self, outcome: Result<T>) -> raft::Result<T> {
+        outcome.map_err(|cause: Error| {
+            let message = format!("tablet {} cannot apply an entry", self.0.group_id);
+            raft::Error::new(raft::ErrorKind::Bug, message).with_source(cause)
+        })
+    }
+}
+
+impl StateMachine for TabletMachine {
+    fn applied(&self) -> Applied {
+        let progress = self.0.progress.lock();
+        Applied {
+            id: progress.applied,
+            membership: progress.membership.clone(),
+        }
+    }
+
+    fn apply(&mut self, batch: CommittedBatch) -> raft::Result<Vec<Bytes>> {
+        self.judge(self.0.apply(&batch))
+    }
+
+    fn apply_membership(&mut self, id: LogId, membership: Bytes) -> raft::Result<()> {
+        self.judge(self.0.note(id, Some(membership)))
+    }
+
+    fn apply_blank(&mut self, id: LogId) -> raft::Result<()> {
+        self.judge(self.0.note(id, None))
+    }
+}

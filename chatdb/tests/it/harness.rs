@@ -1,0 +1,143 @@
+//! A `chatdb` process to talk to, and databases in this process, both over a temporary directory.
+
+use chatdb::{Db, EmbeddedOptions, Server};
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use tempfile::TempDir;
+
+/// The program under test.
+pub(crate) fn chatdb() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_chatdb"));
+    command
+        .env_remove("CHATDB_AT")
+        .env_remove("CHATDB_DATA")
+        .env("NO_COLOR", "1");
+    command.env("CHATDB_LOG", "warn");
+    command
+}
+
+/// What a program printed, as text.
+pub(crate) fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).expect("output is UTF-8")
+}
+
+/// Runs the program to its end.
+pub(crate) fn run(arguments: &[&str]) -> Output {
+    chatdb()
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .expect("the program starts")
+}
+
+/// A serving process.
+pub(crate) struct Serving {
+    child: Child,
+    pub(crate) address: String,
+}
+
+impl Serving {
+    /// Starts `chatdb serve` over the directory and waits until it is ready.
+    pub(crate) fn start(data: &Path) -> Self {
+        let mut child = chatdb()
+            .args(["serve", "--grpc", "127.0.0.1:0", "--data"])
+            .arg(data)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
+        let mut lines = BufReader::new(child.stdout.take().expect("stdout is piped"));
+        let mut line = String::new();
+        lines.read_line(&mut line).expect("stdout can be read");
+        let Some(rest) = line.strip_prefix("chatdb is ready: http://") else {
+            let mut errors = String::new();
+            let mut stderr = child.stderr.take().expect("stderr is piped");
+            stderr
+                .read_to_string(&mut errors)
+                .expect("stderr can be read");
+            panic!("not ready: {line:?}, {errors}");
+        };
+        let address = rest
+            .split_whitespace()
+            .next()
+            .expect("an address")
+            .to_owned();
+        child.stdout = Some(lines.into_inner());
+        Self { child, address }
+    }
+
+    pub(crate) async fn connect(&self) -> Db {
+        Db::connect(&self.address).await.expect("the node answers")
+    }
+
+    /// Ends the process as a power cut would end it.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().expect("the process can be killed");
+        self.child.wait().expect("the process ends");
+    }
+
+    /// Asks the process to stop; tells its exit code and what it printed after it was ready.
+    pub(crate) fn terminate(mut self) -> (Option<i32>, String) {
+        let pid = self.child.id().to_string();
+        let sent = Command::new("kill")
+            .args(["-TERM", &pid])
+            .status()
+            .expect("kill runs");
+        assert!(sent.success());
+        let mut printed = String::new();
+        let mut stdout = self.child.stdout.take().expect("stdout is piped");
+        stdout
+            .read_to_string(&mut printed)
+            .expect("stdout can be read");
+        (self.child.wait().expect("the process ends").code(), printed)
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        // Already ended is fine.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// A database in this process, and the same one through gRPC.
+pub(crate) struct Both {
+    pub(crate) dir: TempDir,
+    pub(crate) embedded: Db,
+    server: Server,
+    pub(crate) remote: Db,
+}
+
+impl Both {
+    pub(crate) async fn open() -> Self {
+        let dir = TempDir::new().expect("a temporary directory");
+        let embedded = open(dir.path()).await;
+        let any: SocketAddr = "127.0.0.1:0".parse().expect("an address");
+        let server = embedded.serve(any).await.expect("the server starts");
+        let remote = Db::connect(&server.address().to_string())
+            .await
+            .expect("it answers");
+        Self {
+            dir,
+            embedded,
+            server,
+            remote,
+        }
+    }
+
+    pub(crate) async fn close(self) {
+        self.server.stop().await.expect("the server stops");
+        self.embedded.close().await.expect("the database closes");
+    }
+}
+
+/// Opens a small database in this process.
+pub(crate) async fn open(data: &Path) -> Db {
+    Db::open(EmbeddedOptions::new(data))
+        .await
+        .expect("the database opens")
+}
