@@ -15,7 +15,10 @@ const INSERT: &str = "INSERT INTO rate.messages (channel, id, content) VALUES (?
 async fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let number = |position: usize, default: u64| {
-        arguments.get(position).and_then(|text| text.parse().ok()).unwrap_or(default)
+        arguments
+            .get(position)
+            .and_then(|text| text.parse().ok())
+            .unwrap_or(default)
     };
     let directory = arguments.first().map_or("./rate-data", String::as_str);
     let begun = Instant::now();
@@ -43,7 +46,12 @@ async fn main() -> Result<()> {
     }
     let elapsed = begun.elapsed();
     latencies.sort_unstable();
-    let at = |part: usize| latencies.get(latencies.len() * part / 1000).copied().unwrap_or_default();
+    let at = |part: usize| {
+        latencies
+            .get(latencies.len() * part / 1000)
+            .copied()
+            .unwrap_or_default()
+    };
     let rate = latencies.len() as u128 * 1000 / elapsed.as_millis().max(1);
     let report = format!(
         "{writers} writers: {rate} inserts/s; p50 {} us, p99 {} us; opened in {} ms\n",
@@ -61,7 +69,11 @@ async fn write(db: Db, next: Arc<AtomicI64>, until: Instant) -> Result<Vec<Durat
     let mut latencies = Vec::new();
     while Instant::now() < until {
         let id = next.fetch_add(1, Ordering::Relaxed);
-        let values = vec![Value::from(id % 1000), Value::from(id), Value::from(content)];
+        let values = vec![
+            Value::from(id % 1000),
+            Value::from(id),
+            Value::from(content),
+        ];
         let begun = Instant::now();
         db.execute(Statement::new(INSERT).bind(values)).await?;
         latencies.push(begun.elapsed());
