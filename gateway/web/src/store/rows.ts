@@ -14,6 +14,11 @@ export type Row =
   | { readonly kind: "message"; readonly key: string; readonly message: Message; readonly isGrouped: boolean }
   | { readonly kind: "pending"; readonly key: string; readonly pending: Pending; readonly isGrouped: boolean };
 
+/** True for the keys of messages: they stay between the same neighbors, whatever loads around them. */
+export function isMessageKey(key: string): boolean {
+  return /^(?:pending:)?\d+$/.test(key);
+}
+
 interface Previous {
   readonly authorId: Id;
   readonly timeMs: number;

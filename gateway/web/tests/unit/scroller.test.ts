@@ -23,6 +23,7 @@ class FakePage {
     () => ESTIMATE_PX,
     () => this.viewport as unknown as HTMLElement,
     () => ({ children: this.children }) as unknown as HTMLElement,
+    (key) => !key.startsWith("day:"),
   );
 
   /** Draws until the rows in sight are drawn; returns how often that took. */
@@ -166,6 +167,18 @@ describe("scrolled up", () => {
     made.draw();
     expect(made.viewport.scrollTop).toBeGreaterThan(SKELETON_PX);
     expect(made.firstInSight.startsWith("older-")).toBe(true);
+  });
+
+  test("a day line that moves to the beginning of its day does not take the reader along", () => {
+    const made = page(60, 7);
+    made.rows = [{ key: "day:1" }, ...made.rows];
+    made.draw();
+    made.scrollTo(SKELETON_PX - 100);
+    const place = made.placeOf("1000")!;
+    const [day, ...rest] = made.rows;
+    made.rows = [day!, ...Array.from({ length: 50 }, (_, index) => ({ key: String(500 + index) })), ...rest];
+    made.draw();
+    expect(Math.abs(made.placeOf("1000")! - place)).toBeLessThan(1);
   });
 
   test("a jump puts its row a third from the top, wherever it was", () => {

@@ -1,7 +1,7 @@
 // The conversation: a window of the history, drawn only where it is in sight, newest at the bottom.
 import { useLayoutEffect, useMemo, useReducer, useRef } from "preact/hooks";
 import type { Channel, Id } from "../../api/types";
-import { buildRows, type Row } from "../../store/rows";
+import { buildRows, isMessageKey, type Row } from "../../store/rows";
 import { isNewer } from "../../store/snowflake";
 import { useApp } from "../context";
 import { ArrowDownIcon } from "../icons";
@@ -59,7 +59,7 @@ export function MessageList({ channel: latest }: { channel: Channel }) {
   const list = useRef<HTMLOListElement>(null);
   const flashing = useRef<Id | null>(null);
   const scroller = useMemo(() => {
-    const made = new Scroller<ListRow>(estimate, () => viewport.current, () => list.current);
+    const made = new Scroller<ListRow>(estimate, () => viewport.current, () => list.current, isMessageKey);
     made.anchor = leftAt.get(channel.id) ?? PRESENT;
     return made;
   }, [channel.id]);
@@ -175,7 +175,7 @@ export function MessageList({ channel: latest }: { channel: Channel }) {
         </ol>
         {history.hasNewer && <Skeleton />}
       </div>
-      {isPillShown.current && <PresentPill unread={unread} hasMore={history.hasNewer} go={toPresent} />}
+      {isPillShown.current && <PresentPill unread={unread} hasNews={newAfter !== null} hasMore={history.hasNewer} go={toPresent} />}
     </div>
   );
 }
@@ -241,8 +241,10 @@ function LoadFailure({ text, retry }: { text: string; retry: () => void }) {
   );
 }
 
-function PresentPill({ unread, hasMore, go }: { unread: number; hasMore: boolean; go: () => void }) {
-  const count = unread > 0 ? `${unread}${hasMore ? "+" : ""} new message${unread === 1 && !hasMore ? "" : "s"}` : null;
+function PresentPill({ unread, hasNews, hasMore, go }: { unread: number; hasNews: boolean; hasMore: boolean; go: () => void }) {
+  // What came may lie beyond the loaded window; then it is not counted.
+  const counted = `${unread}${hasMore ? "+" : ""} new message${unread === 1 && !hasMore ? "" : "s"}`;
+  const count = unread > 0 ? counted : hasNews ? "New messages" : null;
   return (
     <button type="button" class={count ? "pill pill-new" : "pill"} onClick={go}>
       <ArrowDownIcon />

@@ -4,7 +4,7 @@
 // that stands for rows that are not drawn.
 //
 // Invariant: between two scroll events of the person, the anchor's distance from the edge is constant.
-import { Heights, offsetsOf, type Range, rangeIn } from "./heights";
+import { Heights, indexAt, offsetsOf, type Range, rangeIn } from "./heights";
 
 export type Anchor = { readonly at: "present" } | { readonly at: "row"; readonly key: string; readonly distancePx: number };
 
@@ -42,6 +42,8 @@ export class Scroller<R extends KeyedRow> {
     private readonly estimate: (row: R) => number,
     private readonly viewport: () => HTMLElement | null,
     private readonly list: () => HTMLElement | null,
+    /** Whether a row stays between the same neighbors. A day line does not: older messages of its day come after it. */
+    private readonly isSteady: (key: string) => boolean = () => true,
   ) {}
 
   /** Takes the rows of the coming drawing, and chooses which to draw from where the anchor is. */
@@ -140,14 +142,19 @@ export class Scroller<R extends KeyedRow> {
   private readAnchor(viewport: HTMLElement): Anchor {
     const top = viewport.scrollTop;
     if (!this.frame.hasNewer && viewport.scrollHeight - viewport.clientHeight - top < END_SLACK_PX) return PRESENT;
-    const inSight = this.drawn().find((one) => one.offsetTop + one.offsetHeight > top && one.offsetTop < top + viewport.clientHeight);
-    const key = inSight?.dataset["key"];
-    if (inSight && key !== undefined) return { at: "row", key, distancePx: inSight.offsetTop - top };
+    const bottom = top + viewport.clientHeight;
+    for (const one of this.drawn()) {
+      const key = one.dataset["key"];
+      const isInSight = one.offsetTop + one.offsetHeight > top && one.offsetTop < bottom;
+      if (isInSight && key !== undefined && this.isSteady(key)) return { at: "row", key, distancePx: one.offsetTop - top };
+    }
     // Scrolled past everything drawn, or into the placeholder: the nearest row by the offsets.
     const { rows } = this.frame;
-    const range = rangeIn(this.offsets, top - this.basePx, top - this.basePx, 0);
-    const row = rows[range.start];
-    return row ? { at: "row", key: row.key, distancePx: this.basePx + this.offsets[range.start]! - top } : PRESENT;
+    const start = indexAt(this.offsets, top - this.basePx);
+    const after = rows.findIndex((row, index) => index >= start && this.isSteady(row.key));
+    const nearest = after >= 0 ? after : rows.findLastIndex((row) => this.isSteady(row.key));
+    const row = rows[nearest];
+    return row ? { at: "row", key: row.key, distancePx: this.basePx + this.offsets[nearest]! - top } : PRESENT;
   }
 
   /** A scroll whose event has not come yet must not be undone by the anchor at the present. */
