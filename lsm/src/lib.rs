@@ -15,6 +15,11 @@
 //! * `engine` - memtables and SSTables of one tablet; reads, flush, compaction, recovery
 //! * [`log`] - the shared log of all Raft groups; the only write-ahead log there is
 
+/// The example of the README, run by `cargo test --doc`.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 mod cache;
 mod compaction;
 pub mod encoding;

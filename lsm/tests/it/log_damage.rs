@@ -4,8 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use lsm::ErrorKind;
+use lsm::encoding::Reader;
 use lsm::log::page::{self, Page, PageContext};
-use lsm::log::{GroupId, Log};
+use lsm::log::record::{self, Body, Record};
+use lsm::log::{GroupId, LeaderId, Log, LogId};
 use lsm::vfs::{MemoryVfs, Vfs};
 
 use crate::log_support::{
@@ -335,4 +337,26 @@ fn a_page_decodes_to_what_was_encoded_and_only_in_its_place() {
             None
         );
     }
+}
+
+#[test]
+fn the_record_of_the_format_page_is_what_is_written() {
+    let id = LogId {
+        leader: LeaderId { term: 1, node: 2 },
+        index: 3,
+    };
+    let record = Record {
+        group: GroupId(5),
+        body: Body::Entry { id, payload: b"hi" },
+    };
+    let mut bytes = Vec::new();
+    record::encode(&mut bytes, &record);
+    let page = include_str!("../../../docs/formats/log.md");
+    let example = page.split("```\n").nth(1).unwrap();
+    let expected: Vec<u8> = example
+        .split_whitespace()
+        .map(|byte| u8::from_str_radix(byte, 16).unwrap())
+        .collect();
+    assert_eq!(bytes, expected, "{bytes:02x?}");
+    assert_eq!(record::decode(&mut Reader::new(&bytes)), Ok(record));
 }
