@@ -192,7 +192,11 @@ impl Shared {
     }
 
     pub(super) fn groups(&self) -> Vec<GroupId> {
-        self.views.keys().copied().collect()
+        let known = self
+            .views
+            .iter()
+            .filter(|(_, view)| view.span.state() != GroupState::default());
+        known.map(|(group, _)| *group).collect()
     }
 
     pub(super) fn state(&self, group: GroupId) -> GroupState {

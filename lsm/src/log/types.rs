@@ -76,13 +76,13 @@ pub struct LogOptions {
     /// Freed segments kept for reuse. Default: 2. A reused segment saves the file system the work
     /// of finding space and of writing down that the space is in use.
     pub spare_segments: usize,
-    /// Payload bytes of durable entries kept in memory for [`super::Log::read`]. Default: 64 MiB.
+    /// Payload bytes of durable entries kept in memory for [`super::Log::read`]. Default: 16 MiB.
     /// Entries that are not durable yet stay in memory whatever this says.
     pub hot_bytes: usize,
     /// Bytes that may wait for [`super::Log::flush`]. Default: 64 MiB. Beyond it, calls fail with
     /// [`crate::ErrorKind::Overloaded`].
     pub pending_bytes_max: usize,
-    /// Target size of one group commit in bytes. Default: 4 MiB. More than that becomes several
+    /// Target size of one group commit in bytes. Default: 1 MiB. More than that becomes several
     /// commits, so that the first waiters do not wait for the last.
     pub commit_bytes: usize,
     /// Random number of the installation, mixed into every checksum so that bytes of another log
@@ -95,9 +95,9 @@ impl Default for LogOptions {
         Self {
             segment_bytes: 64 * 1024 * 1024,
             spare_segments: 2,
-            hot_bytes: 64 * 1024 * 1024,
+            hot_bytes: 16 * 1024 * 1024,
             pending_bytes_max: 64 * 1024 * 1024,
-            commit_bytes: 4 * 1024 * 1024,
+            commit_bytes: 1024 * 1024,
             salt: 0,
         }
     }

@@ -134,13 +134,20 @@ impl Writer {
             .write_at(&self.pages, page_offset(first_page))?;
         segment.file.sync_data()?;
         let id = segment.id();
+        let written = self.pages.len() as u64;
+        // A rare large entry does not keep its buffers for good.
+        let capacity = self.options.commit_bytes.saturating_mul(2);
+        self.stream.clear();
+        self.stream.shrink_to(capacity);
+        self.pages.clear();
+        self.pages.shrink_to(capacity);
         self.tail.next_page += parts;
         self.tail.next_commit += 1;
         self.tail.is_marked = false;
         let mut shared = shared.lock();
         shared.metrics.commits += 1;
         shared.metrics.syncs += 1;
-        shared.metrics.written_bytes += self.pages.len() as u64;
+        shared.metrics.written_bytes += written;
         Ok(places
             .into_iter()
             .map(|(start, len)| place(id, first_page, start, len))

@@ -31,11 +31,7 @@ impl Sample {
         assert!(log.metrics().recycled > 0);
         let model = observe(&log).unwrap();
         end(log);
-        let names = vfs.list(Path::new(DIR)).unwrap().into_iter();
-        let files: Vec<PathBuf> = names
-            .filter(|name| name.ends_with(".log"))
-            .map(|name| Path::new(DIR).join(name))
-            .collect();
+        let files = segment_files(&vfs);
         assert!(files.len() > 1);
         Self { vfs, files, model }
     }
@@ -55,6 +51,17 @@ impl Sample {
             vfs.write(file, bytes);
         })
     }
+}
+
+fn segment_files(vfs: &MemoryVfs) -> Vec<PathBuf> {
+    let paths = vfs
+        .list(Path::new(DIR))
+        .unwrap()
+        .into_iter()
+        .map(|name| Path::new(DIR).join(name));
+    paths
+        .filter(|path| path.extension().is_some_and(|extension| extension == "log"))
+        .collect()
 }
 
 /// Checks that the damage was refused in the right place, or touched nothing that matters.
@@ -86,35 +93,32 @@ fn check(
 
 #[test]
 fn one_flipped_bit_anywhere_is_refused_with_its_page_or_is_in_unused_space() {
-    let ends: [(&str, fn(Log)); 2] = [
-        ("closed", |log| log.close().unwrap()),
-        ("killed while idle", |log| {
-            assert!(!log.wait(std::time::Duration::ZERO))
-        }),
-    ];
-    for (end, finish) in ends {
-        let sample = Sample::new(1, finish);
-        let mut random = Random(1);
-        let mut refused = 0;
-        for file in &sample.files {
-            let len = sample.vfs.read(file).unwrap().len();
-            for page in 0..len / PAGE {
-                // Every bit of the page header, and some of the rest.
-                let header = (0..24 * 8).step_by(5).map(|bit| bit + page % 5);
-                let payload: Vec<usize> = (0..40)
-                    .map(|_| usize::try_from(random.below(PAGE as u64 * 8)).unwrap())
-                    .collect();
-                for bit in header.chain(payload) {
-                    let found = sample.damaged_file(file, |bytes| {
-                        bytes[page * PAGE + bit / 8] ^= 1 << (bit % 8);
-                    });
-                    let story = format!("{end}, {}, page {page}, bit {bit}", file.display());
-                    refused += usize::from(check(&sample, found, file, Some(page), &story));
-                }
+    let closed = Sample::new(1, |log| log.close().unwrap());
+    flip_bits(&closed, "closed");
+    let idle = Sample::new(1, |log| assert!(!log.wait(std::time::Duration::ZERO)));
+    flip_bits(&idle, "killed while idle");
+}
+
+fn flip_bits(sample: &Sample, end: &str) {
+    let mut random = Random(1);
+    let mut refused = 0;
+    for file in &sample.files {
+        let len = sample.vfs.read(file).unwrap().len();
+        for page in 0..len / PAGE {
+            // Every bit of the page header in turn, and some of the rest.
+            let header = (0..24 * 8).step_by(5).map(|bit| bit + page % 5);
+            let payload = (0..40).map(|_| usize::try_from(random.below(PAGE as u64 * 8)).unwrap());
+            let bits: Vec<usize> = header.chain(payload).collect();
+            for bit in bits {
+                let found = sample.damaged_file(file, |bytes| {
+                    bytes[page * PAGE + bit / 8] ^= 1 << (bit % 8);
+                });
+                let story = format!("{end}, {}, page {page}, bit {bit}", file.display());
+                refused += usize::from(check(sample, found, file, Some(page), &story));
             }
         }
-        assert!(refused > 1000, "{refused}");
     }
+    assert!(refused > 1000, "{refused}");
 }
 
 #[test]
@@ -217,12 +221,7 @@ fn damage_that_appears_while_the_log_is_open_fails_the_read_and_nothing_else() {
     log.append(GroupId(1), entries.collect(), Box::new(|_| ()))
         .unwrap();
     while log.flush().unwrap() {}
-    let name = vfs
-        .list(Path::new(DIR))
-        .unwrap()
-        .into_iter()
-        .find(|name| name.ends_with(".log"));
-    let file = Path::new(DIR).join(name.unwrap());
+    let file = segment_files(&vfs).remove(0);
     let handle = vfs.open(&file).unwrap();
     handle.write_at(&[0xff], 4 * 4096 + 1000).unwrap();
     let error = log.read(GroupId(1), 1..10, usize::MAX).unwrap_err();
