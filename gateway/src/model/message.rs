@@ -12,8 +12,6 @@ use crate::id::Id;
 
 /// Ordinary message.
 pub(crate) const DEFAULT: u8 = 0;
-/// Somebody joined the guild.
-pub(crate) const MEMBER_JOIN: u8 = 7;
 /// Answer to another message.
 pub(crate) const REPLY: u8 = 19;
 

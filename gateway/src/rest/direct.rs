@@ -7,9 +7,11 @@ use futures::future::try_join_all;
 use super::Shared;
 use super::error::{ApiError, ApiResult, Unknown};
 use super::extract::{Caller, Form};
+use crate::events::{EventKind, Note};
 use crate::id::Id;
 use crate::model::channel::DirectChannel;
-use crate::store::direct;
+use crate::store::direct::{self, DirectRow};
+use crate::store::user_topic;
 
 /// `GET /users/@me/channels`
 pub(crate) async fn list(
@@ -56,6 +58,23 @@ pub(crate) async fn open(
             "Cannot send messages to this user",
         ));
     }
-    let row = direct::open(&app.db, (caller.id, other), app.ids.next_id()).await?;
+    let fresh = app.ids.next_id();
+    let row = direct::open(&app.db, (caller.id, other), fresh).await?;
+    if row.channel_id == fresh {
+        tell(&app, row).await?;
+    }
     Ok(Json(app.wire_direct(row.channel_id, other).await?))
+}
+
+/// Tells both that they have a channel. Not stored: READY lists it anyway.
+async fn tell(app: &Shared, row: DirectRow) -> ApiResult<()> {
+    for user in row.users() {
+        let Some(other) = row.other(user) else {
+            continue;
+        };
+        let channel = app.wire_direct(row.channel_id, other).await?;
+        let payload = Note::with(EventKind::ChannelCreate, &channel).encode();
+        app.db.publish(&user_topic(user), payload).await?;
+    }
+    Ok(())
 }

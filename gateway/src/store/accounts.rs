@@ -31,14 +31,6 @@ pub(crate) async fn claim_name(db: &Db, folded: &str, user: Id) -> Result<bool> 
         .was_applied())
 }
 
-/// Gives a name back.
-pub(crate) async fn release_name(db: &Db, folded: &str) -> Result<()> {
-    let text = "DELETE FROM flux.usernames WHERE username = ?";
-    db.execute(Statement::new(text).bind(vec![folded.into()]))
-        .await?;
-    Ok(())
-}
-
 /// Whose name this is.
 pub(crate) async fn find_name(db: &Db, folded: &str) -> Result<Option<Id>> {
     let text = "SELECT user_id FROM flux.usernames WHERE username = ?";
