@@ -155,7 +155,7 @@ fn scripts_split_at_semicolons_outside_batches_and_text() {
 fn mangled_statements_never_panic() {
     let seed = 0x5eed_0001_u64;
     let mut random = crate::support::Random::new(seed);
-    for round in 0..60_000_u32 {
+    for round in 0..crate::support::rounds() {
         let text = STATEMENTS[random.below(STATEMENTS.len())];
         let mut bytes = text.as_bytes().to_vec();
         for _ in 0..=random.below(4) {

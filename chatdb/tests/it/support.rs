@@ -1,5 +1,10 @@
 //! What several test modules share: a seeded random source.
 
+/// Rounds of a loop over mangled input: 60 000, or what the environment variable `ROUNDS` says.
+pub(crate) fn rounds() -> u32 {
+    std::env::var("ROUNDS").map_or(60_000, |rounds| rounds.parse().unwrap())
+}
+
 /// A small seeded generator (splitmix64); the same seed gives the same run on every machine.
 pub(crate) struct Random(u64);
 
