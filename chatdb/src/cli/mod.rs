@@ -193,7 +193,12 @@ fn error_chain(error: &Error) -> String {
 }
 
 fn start_log(is_server: bool) {
-    let level = if is_server { "info" } else { "error" };
+    // What openraft says about itself is of no use to an operator.
+    let level = if is_server {
+        "info,openraft=error"
+    } else {
+        "error"
+    };
     let filter = tracing_subscriber::EnvFilter::try_from_env("CHATDB_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
     tracing_subscriber::fmt()

@@ -106,7 +106,7 @@ impl Drop for Serving {
 
 /// A database in this process, and the same one through gRPC.
 pub(crate) struct Both {
-    pub(crate) dir: TempDir,
+    _dir: TempDir,
     pub(crate) embedded: Db,
     server: Server,
     pub(crate) remote: Db,
@@ -122,7 +122,7 @@ impl Both {
             .await
             .expect("it answers");
         Self {
-            dir,
+            _dir: dir,
             embedded,
             server,
             remote,
