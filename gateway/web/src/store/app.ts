@@ -18,6 +18,8 @@ import { load, save } from "./storage";
 const TYPING_EVERY_MS = 8_000;
 /** Reading is acknowledged this long after the newest message came in sight, in milliseconds. */
 const ACK_AFTER_MS = 400;
+/** My own messages in one channel are acknowledged at most once in this time, in milliseconds. */
+const OWN_ACK_PAUSE_MS = 2_000;
 /** Above this many members the member column shows those the server offers first. */
 const MEMBERS_ASKED_MAX = 20_000;
 
@@ -39,11 +41,13 @@ export class App {
   /** Guilds that were just made or joined; the gateway has yet to tell about them. */
   private readonly joining = new Set<Id>();
   private ackTimer: number | null = null;
+  /** Channels in which my own message was just acknowledged, and a newer one that waits for the pause to end. */
+  private readonly ownAcks = new Map<Id, Id | null>();
 
   constructor() {
     this.rest = new Rest(`${location.origin}/api/v10`, () => this.token);
     this.loader = new Loader(this.state, this.rest);
-    this.mailer = new Mailer(this.state, this.rest);
+    this.mailer = new Mailer(this.state, this.rest, (message) => this.acknowledgeOwn(message));
     effect(() => this.acknowledgeWhenSeen());
   }
 
@@ -317,6 +321,20 @@ export class App {
     if (!last || !isNewer(last, this.state.reads.peek(channelId)?.last_message_id)) return;
     markRead(this.state, channelId, last);
     this.rest.ack(channelId, last).catch(() => undefined); // The next acknowledgement covers this one.
+  }
+
+  /** Who writes has read: told to the server, for the next session and other devices, but not for each of many. */
+  private acknowledgeOwn({ channel_id, id }: Message): void {
+    const isPausing = this.ownAcks.has(channel_id);
+    this.ownAcks.set(channel_id, isPausing ? id : null);
+    if (isPausing) return;
+    const tell = (message: Id): void => void this.rest.ack(channel_id, message).catch(() => undefined);
+    tell(id);
+    setTimeout(() => {
+      const last = this.ownAcks.get(channel_id);
+      this.ownAcks.delete(channel_id);
+      if (last) tell(last);
+    }, OWN_ACK_PAUSE_MS);
   }
 
   /** Where the person is: the route's guild, if it is one. */

@@ -1,7 +1,7 @@
 // Messages of mine on their way out: shown at once, sent one after another, kept until the server has them.
 import { batch, effect } from "@preact/signals";
 import type { Rest } from "../api/rest";
-import type { Id } from "../api/types";
+import type { Id, Message } from "../api/types";
 import { dispatch } from "./dispatch";
 import { sentenceOf } from "./notices";
 import { added, marked, type Pending, persist, removed } from "./outbox";
@@ -14,6 +14,8 @@ export class Mailer {
   constructor(
     private readonly state: State,
     private readonly rest: Rest,
+    /** Told of every message that the server has taken. */
+    private readonly onSent: (message: Message) => void = () => undefined,
   ) {
     effect(() => persist(state.outbox.value));
   }
@@ -58,6 +60,7 @@ export class Mailer {
           this.state.outbox.value = removed(this.state.outbox.value, pending.nonce);
           dispatch(this.state, "MESSAGE_CREATE", message, Date.now());
         });
+        this.onSent(message);
       } catch (error) {
         this.state.outbox.value = marked(this.state.outbox.value, pending.nonce, "failed", sentenceOf(error));
       }

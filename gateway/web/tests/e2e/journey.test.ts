@@ -181,6 +181,8 @@ describe.sequential("two people", () => {
     await row(grace.page, "Written while the server was down.").waitFor({ timeout: 40_000 });
     await ada.page.getByText("Not sent.").waitFor({ state: "detached" });
     expect(await row(ada.page, "Written while the server was down.").count()).toBe(1);
+    // What ada wrote herself is not unread to her, though the session is a new one.
+    expect(await ada.page.getByRole("navigation", { name: "Guilds" }).getByRole("button", { name: /unread|for you/ }).count()).toBe(0);
     await shoot(ada.page, "real-2-after-restart");
   });
 
