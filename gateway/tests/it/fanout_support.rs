@@ -1,6 +1,9 @@
 //! A client that listens to a real server and checks every event with a typed library.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot set itself up must fail")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot set itself up must fail"
+)]
 
 use std::time::Duration;
 
@@ -43,8 +46,14 @@ impl Listener {
     /// Connects only; HELLO is read.
     pub(crate) async fn hello(person: &Person) -> Self {
         let url = person.base.replacen("http", "ws", 1);
-        let (socket, _) = connect_async(format!("{url}/gateway?v=10&encoding=json")).await.unwrap();
-        let mut listener = Self { socket, ready: Value::Null, sequence: 0 };
+        let (socket, _) = connect_async(format!("{url}/gateway?v=10&encoding=json"))
+            .await
+            .unwrap();
+        let mut listener = Self {
+            socket,
+            ready: Value::Null,
+            sequence: 0,
+        };
         assert_eq!(listener.next().await["op"], 10);
         listener
     }
@@ -58,17 +67,26 @@ impl Listener {
             "token": person.token, "session_id": ready["session_id"], "seq": sequence,
         });
         listener.send(&json!({"op": 6, "d": data})).await;
-        Self { ready, sequence, ..listener }
+        Self {
+            ready,
+            sequence,
+            ..listener
+        }
     }
 
     pub(crate) async fn send(&mut self, value: &Value) {
-        self.socket.send(Message::text(value.to_string())).await.unwrap();
+        self.socket
+            .send(Message::text(value.to_string()))
+            .await
+            .unwrap();
     }
 
     /// The next payload, which a typed library must be able to read.
     pub(crate) async fn next(&mut self) -> Value {
         let next = tokio::time::timeout(PATIENCE, self.socket.next()).await;
-        let message = next.expect("something is heard in time").expect("the socket is open");
+        let message = next
+            .expect("something is heard in time")
+            .expect("the socket is open");
         let text = message.unwrap().into_text().unwrap();
         let value: Value = serde_json::from_str(&text).unwrap();
         if value["op"] == 0 {
@@ -86,7 +104,10 @@ impl Listener {
             if value["t"] == name {
                 return value["d"].take();
             }
-            assert!(value["t"] == "PRESENCE_UPDATE", "waiting for {name}, heard {value}");
+            assert!(
+                value["t"] == "PRESENCE_UPDATE",
+                "waiting for {name}, heard {value}"
+            );
         }
     }
 

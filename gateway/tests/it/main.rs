@@ -1,6 +1,8 @@
 //! Integration tests.
 
 mod auth_tokens;
+mod fanout_live;
+mod fanout_support;
 mod permission_matrix;
 mod rest_bad_input;
 mod rest_cli;
