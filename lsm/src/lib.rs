@@ -25,6 +25,8 @@ mod compaction;
 pub mod encoding;
 mod engine;
 pub mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 mod iter;
 pub mod limits;
 pub mod log;

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::Engine;
 use super::flush::NewFile;
+use super::{Change, Engine};
 use crate::compaction::{Output, Pick, Reason, merge_files, pick};
 use crate::error::Result;
 use crate::manifest::{Edit, TableFile, Version};
@@ -109,15 +109,12 @@ impl Engine {
     /// useless by it.
     fn replace(&self, gone: &[Arc<TableFile>], made: Option<Arc<TableFile>>) -> Result<()> {
         let added: Vec<Arc<TableFile>> = made.into_iter().collect();
-        let mut edit = Edit {
+        let edit = Edit {
             added: added.iter().map(|file| file.meta.clone()).collect(),
             removed: gone.iter().map(|file| file.meta.number).collect(),
             ..Edit::default()
         };
-        let version = Arc::clone(&self.state().version);
-        let next = version.with(&edit, added.clone());
-        edit.epochs = useful_epochs(&next);
-        self.commit(edit, added, |_| ())?;
+        self.commit(Change { edit, added }, useful_epochs, |_| ())?;
         self.remove_files(gone);
         Ok(())
     }

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use super::Engine;
 use super::state::Frozen;
+use super::{Change, Engine};
 use crate::encoding::checksum::xxh3;
 use crate::error::{Error, Result};
-use crate::manifest::{Edit, FileMeta, TableFile, table_path};
-use crate::memtable::MemPartition;
+use crate::manifest::{Edit, FileMeta, TableFile, Version, table_path};
+use crate::memtable::{Epochs, MemPartition};
 use crate::metrics::add;
 use crate::row::range::Place;
 use crate::row::{TableId, Timestamp, Window, codec};
@@ -40,7 +40,6 @@ impl Engine {
             self.remove_files(&files);
             return Err(error);
         }
-        let epochs = self.merged_epochs(frozen);
         let flushed = Flushed {
             index: frozen.index,
             timestamp: frozen.timestamp,
@@ -50,25 +49,16 @@ impl Engine {
         let edit = Edit {
             added,
             flushed: Some(flushed),
-            epochs,
             ..Edit::default()
         };
         let bytes = files.iter().map(|file| file.meta.len).sum();
-        self.commit(edit, files, |state| {
+        let epochs = |next: &Version| merged_epochs(next, frozen);
+        self.commit(Change { edit, added: files }, epochs, |state| {
             state.frozen.remove(0);
         })?;
         add(&self.counters.flushes, 1);
         add(&self.counters.flushed_bytes, bytes);
         Ok(!self.state().frozen.is_empty())
-    }
-
-    /// All placement deletions including those of `frozen`, if it has any.
-    fn merged_epochs(&self, frozen: &Frozen) -> Option<crate::memtable::Epochs> {
-        let memtable = frozen.memtable.read();
-        memtable.epochs().iter().next()?;
-        let mut epochs = self.state().version.epochs.clone();
-        epochs.merge(memtable.epochs());
-        Some(epochs)
     }
 
     fn write_memtable(&self, frozen: &Frozen, files: &mut Vec<Arc<TableFile>>) -> Result<()> {
@@ -179,4 +169,13 @@ fn write_partition(
         writer.edge(edge.place(), deletion)?;
     }
     Ok(())
+}
+
+/// All placement deletions including those of `frozen`, if it has any.
+fn merged_epochs(version: &Version, frozen: &Frozen) -> Option<Epochs> {
+    let memtable = frozen.memtable.read();
+    memtable.epochs().iter().next()?;
+    let mut epochs = version.epochs.clone();
+    epochs.merge(memtable.epochs());
+    Some(epochs)
 }

@@ -38,7 +38,8 @@ use std::sync::Arc;
 use parking_lot::{Mutex, RwLock};
 
 use crate::error::{Error, Result};
-use crate::manifest::{Edit, Manifest, TableFile};
+use crate::manifest::{Edit, Manifest, TableFile, Version};
+use crate::memtable::Epochs;
 use crate::metrics::{Counters, EngineMetrics};
 use crate::options::{EngineOptions, TableOptions};
 use crate::row::{TableId, Timestamp};
@@ -61,6 +62,14 @@ pub struct Engine {
     tables: RwLock<BTreeMap<TableId, TableOptions>>,
     counters: Counters,
     _lock: Box<dyn Lock>,
+}
+
+/// A change of the set of files.
+#[derive(Debug)]
+struct Change {
+    edit: Edit,
+    /// The added files, open.
+    added: Vec<Arc<TableFile>>,
 }
 
 /// The manifest and the numbers it gives to files.
@@ -121,18 +130,23 @@ impl Engine {
             state
         };
         let gone: Vec<Arc<TableFile>> = state.version.table(id).map(Arc::clone).collect();
-        let mut epochs = state.version.epochs.clone();
-        epochs.drop_table(id);
-        if gone.is_empty() && epochs == state.version.epochs {
+        if gone.is_empty() && state.version.epochs.tables().all(|table| table != id) {
             return Ok(());
         }
         let removed = gone.iter().map(|file| file.meta.number).collect();
-        let edit = Edit {
-            removed,
-            epochs: Some(epochs),
-            ..Edit::default()
+        let change = Change {
+            edit: Edit {
+                removed,
+                ..Edit::default()
+            },
+            added: Vec::new(),
         };
-        self.commit(edit, Vec::new(), |_| ())?;
+        let epochs = |next: &Version| {
+            let mut epochs = next.epochs.clone();
+            epochs.drop_table(id);
+            Some(epochs)
+        };
+        self.commit(change, epochs, |_| ())?;
         self.remove_files(&gone);
         Ok(())
     }
@@ -198,25 +212,32 @@ impl Engine {
         number
     }
 
-    /// Makes an edit durable and visible. `change` adapts the rest of the state in the same step.
+    /// Makes a change durable and visible. `epochs` says from the version as it will be how its
+    /// placement deletions change, if they do: decided under the lock, because a flush adds some
+    /// while a compaction removes others. `adapt` changes the rest of the state in the same step.
     fn commit(
         &self,
-        mut edit: Edit,
-        added: Vec<Arc<TableFile>>,
-        change: impl FnOnce(&mut State),
+        change: Change,
+        epochs: impl FnOnce(&Version) -> Option<Epochs>,
+        adapt: impl FnOnce(&mut State),
     ) -> Result<()> {
+        let Change { mut edit, added } = change;
         let mut files = self.manifest.lock();
+        let mut next = self.state().version.with(&edit, added);
         edit.next_file = files.next_file;
+        edit.epochs = epochs(&next);
+        if let Some(epochs) = &edit.epochs {
+            next.epochs.clone_from(epochs);
+        }
         files.manifest.append(&edit)?;
-        let version = {
+        let version = Arc::new(next);
+        {
             let mut slot = self.state.write();
             let mut state = State::clone(&slot);
-            state.version = Arc::new(state.version.with(&edit, added));
-            change(&mut state);
-            let version = Arc::clone(&state.version);
+            state.version = Arc::clone(&version);
+            adapt(&mut state);
             *slot = Arc::new(state);
-            version
-        };
+        }
         let next_file = files.next_file;
         files
             .manifest

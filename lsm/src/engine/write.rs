@@ -21,15 +21,17 @@ impl Engine {
     /// does not grow or something exceeds a limit of [`crate::limits`].
     ///
     /// One index may be applied in several calls, so that the owner can read in between what its
-    /// conditions ask for. Freezing between them would lose the rest in a crash: freeze after the
-    /// last one.
+    /// conditions ask for. Freezing between them would lose the rest in a crash, so the calls
+    /// after it are refused: freeze after the last one.
     pub fn apply(&self, index: u64, timestamp: Timestamp, changes: &[Change]) -> Result<()> {
         let mut writer = self.writer.lock();
         let state = self.state();
         if index <= state.version.flushed.index {
             return Ok(());
         }
-        if index < writer.index {
+        let last_here = state.active.read().indexes().map(|(_, last)| last);
+        let is_next_part = index == writer.index && last_here == Some(index);
+        if index <= writer.index && !is_next_part {
             let last = writer.index;
             return Err(Error::invalid(format!(
                 "log index {index} after {last}: apply in order"

@@ -17,6 +17,7 @@ mod version;
 
 pub(crate) use edit::{Edit, FileMeta};
 pub(crate) use log::Manifest;
+pub(crate) use log::decode as decode_manifest;
 pub(crate) use names::{
     CURRENT, CURRENT_NEW, LOCK, is_ours, manifest_name, table_name, table_path,
 };

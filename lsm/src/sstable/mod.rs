@@ -26,6 +26,7 @@ mod directory;
 mod filter;
 pub(crate) mod format;
 mod frame;
+pub(crate) mod fuzz;
 mod index;
 mod open;
 mod properties;

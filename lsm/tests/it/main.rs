@@ -5,6 +5,9 @@
     reason = "helpers of tests fail by panicking"
 )]
 
+mod compaction;
+mod corruption;
+mod crash_engine;
 mod crash_log;
 mod engine_basics;
 mod engine_support;

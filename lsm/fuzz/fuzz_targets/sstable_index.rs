@@ -1,0 +1,4 @@
+//! Index blocks, top index, directory, filter and properties. Whatever the bytes are: an error or a value, never a panic.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| lsm::fuzzing::index(bytes));

@@ -1,0 +1,4 @@
+//! The body of a row. Whatever the bytes are: an error or a value, never a panic.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| lsm::fuzzing::row(bytes));

@@ -1,0 +1,156 @@
+//! Damage of any file is an error that names the file, never a panic and never wrong data.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use lsm::vfs::{MemoryVfs, OsVfs, Vfs};
+use lsm::{Engine, EngineOptions, ErrorKind, Operation, Result, Row, SlicePage};
+
+use crate::engine_support::*;
+
+/// Two files and three edits: several blocks, a static row, deletions of every kind, a filter.
+fn build(vfs: &Arc<dyn Vfs>, dir: &Path) {
+    let options = EngineOptions {
+        seed: 42,
+        block_bytes: 1024,
+        ..EngineOptions::default()
+    };
+    let engine = Engine::open(Arc::clone(vfs), dir, options).unwrap();
+    let (large, small) = (partition("large", 0), partition("small", 0));
+    let text = "text that compresses badly: 8f2a0c77e1";
+    let rows = (0..30).map(|number| insert(number, &format!("{number} {text} {}", number * 7919)));
+    let mut operations: Vec<Operation> = rows.collect();
+    operations.push(Operation::UpsertStatic {
+        cells: vec![write(3, "topic")],
+    });
+    apply(&engine, 1, &[mutation(&large, operations)]);
+    apply(
+        &engine,
+        100,
+        &[mutation(&small, vec![insert(1, "one"), insert(2, "two")])],
+    );
+    flush(&engine);
+    let deletions = vec![delete(3), delete_range(10, 12), delete_range(20, 21)];
+    apply(&engine, 200, &[mutation(&large, deletions)]);
+    let newer = vec![Operation::DeletePartition, insert(2, "newer")];
+    apply(&engine, 300, &[mutation(&small, newer)]);
+    flush(&engine);
+}
+
+fn partitions() -> [lsm::PartitionKey; 2] {
+    [partition("large", 0), partition("small", 0)]
+}
+
+/// Opens the engine, reads everything in both directions, and verifies all files.
+fn examine(vfs: &Arc<dyn Vfs>, dir: &Path) -> Result<Vec<SlicePage>> {
+    let engine = Engine::open(Arc::clone(vfs), dir, EngineOptions::default())?;
+    let mut pages = Vec::new();
+    for partition in partitions() {
+        let mut read = lsm::SliceRead::all(TABLE, partition, 1000, 0);
+        pages.push(engine.read(&read)?);
+        read.reverse = true;
+        pages.push(engine.read(&read)?);
+    }
+    engine.verify()?;
+    Ok(pages)
+}
+
+fn rows(pages: &[SlicePage]) -> Vec<Vec<Row>> {
+    pages.iter().map(|page| page.rows.clone()).collect()
+}
+
+fn files(vfs: &MemoryVfs) -> Vec<PathBuf> {
+    let names = vfs.list(Path::new(DIR)).unwrap().into_iter();
+    names
+        .filter(|name| name != "LOCK")
+        .map(|name| Path::new(DIR).join(name))
+        .collect()
+}
+
+#[test]
+fn any_flipped_bit_of_any_file_is_an_error_that_names_the_file() {
+    let sound = MemoryVfs::new();
+    build(&(Arc::new(sound.clone()) as Arc<dyn Vfs>), Path::new(DIR));
+    let copy: Arc<dyn Vfs> = Arc::new(sound.deep_clone());
+    let expected = examine(&copy, Path::new(DIR)).unwrap();
+    assert_eq!(expected[0].rows.len(), 26);
+    let mut flips = 0;
+    for path in files(&sound) {
+        let bytes = sound.read(&path).unwrap();
+        for at in 0..bytes.len() {
+            for bit in 0..8 {
+                let mut damaged = bytes.clone();
+                damaged[at] ^= 1 << bit;
+                let copy = sound.deep_clone();
+                copy.write(&path, damaged);
+                let what = format!("{} byte {at} bit {bit}", path.display());
+                let outcome = examine(&(Arc::new(copy) as Arc<dyn Vfs>), Path::new(DIR));
+                let error = outcome.expect_err(&what);
+                assert_eq!(error.kind(), ErrorKind::Corrupt, "{what}: {error:?}");
+                assert_eq!(error.corruption().unwrap().file, path, "{what}: {error:?}");
+                flips += 1;
+            }
+        }
+    }
+    assert!(flips > 10_000, "{flips} flips");
+}
+
+#[test]
+fn any_truncation_of_a_table_is_an_error_that_names_the_file() {
+    let sound = MemoryVfs::new();
+    build(&(Arc::new(sound.clone()) as Arc<dyn Vfs>), Path::new(DIR));
+    let tables = files(&sound)
+        .into_iter()
+        .filter(|path| path.extension().is_some());
+    for path in tables.filter(|path| path.extension().unwrap() == "sst") {
+        let bytes = sound.read(&path).unwrap();
+        for len in 0..bytes.len() {
+            let copy = sound.deep_clone();
+            copy.write(&path, bytes[..len].to_vec());
+            let outcome = examine(&(Arc::new(copy) as Arc<dyn Vfs>), Path::new(DIR));
+            assert_eq!(
+                outcome.unwrap_err().corruption().unwrap().file,
+                path,
+                "length {len}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_table_in_the_place_of_another_is_an_error() {
+    let sound = MemoryVfs::new();
+    build(&(Arc::new(sound.clone()) as Arc<dyn Vfs>), Path::new(DIR));
+    let tables: Vec<PathBuf> = files(&sound)
+        .into_iter()
+        .filter(|path| path.to_string_lossy().ends_with("sst"))
+        .collect();
+    let other = sound.read(&tables[1]).unwrap();
+    sound.write(&tables[0], other);
+    let outcome = examine(&(Arc::new(sound) as Arc<dyn Vfs>), Path::new(DIR));
+    assert_eq!(outcome.unwrap_err().kind(), ErrorKind::Corrupt);
+}
+
+/// Files of format version 1 as they were first written. `UPDATE_GOLDEN=1` writes them anew, which
+/// is right only before a version is released.
+#[test]
+fn files_of_format_version_1_are_readable() {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/sstable/v1");
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        build(&(Arc::new(OsVfs) as Arc<dyn Vfs>), &golden);
+    }
+    let disk = OsVfs;
+    let copy = MemoryVfs::new();
+    for name in disk.list(&golden).unwrap() {
+        let file = disk.open(&golden.join(&name)).unwrap();
+        let mut bytes = vec![0; usize::try_from(file.len().unwrap()).unwrap()];
+        file.read_at(&mut bytes, 0).unwrap();
+        copy.write(&Path::new(DIR).join(name), bytes);
+    }
+    let found = examine(&(Arc::new(copy) as Arc<dyn Vfs>), Path::new(DIR)).unwrap();
+    let fresh = memory();
+    build(&fresh, Path::new(DIR));
+    let expected = examine(&fresh, Path::new(DIR)).unwrap();
+    assert_eq!(rows(&found), rows(&expected));
+    assert_eq!(found[0].static_cells, expected[0].static_cells);
+}
