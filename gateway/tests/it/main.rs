@@ -3,6 +3,7 @@
 mod auth_tokens;
 mod fanout_live;
 mod fanout_support;
+mod import_history;
 mod permission_matrix;
 mod rest_bad_input;
 mod rest_cli;
