@@ -58,7 +58,7 @@ impl Meter {
             per_second: operations / elapsed.as_secs_f64(),
             p50_us: at(50),
             p99_us: at(99),
-            cpu_us: (cpu_time()? - self.cpu).as_secs_f64() * 1e6 / operations,
+            cpu_us: cpu_time()?.saturating_sub(self.cpu).as_secs_f64() * 1e6 / operations,
             written_bytes: (written_bytes()? - self.written_bytes) as f64 / operations,
         })
     }

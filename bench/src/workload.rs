@@ -160,7 +160,7 @@ fn word(seeded: &mut Seeded) -> String {
     ];
     let syllables = 1 + seeded.next() % 3;
     (0..syllables)
-        .map(|_| SYLLABLES[whole(seeded.unit() * 24.0) as usize % 24])
+        .map(|_| SYLLABLES[usize::try_from(seeded.next() % 24).unwrap_or(0)])
         .collect()
 }
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 use anyhow::Result;
 use bytes::{BufMut, Bytes, BytesMut};
 use lsm::log::{Entry, GroupId, LeaderId, Log, LogId, LogOptions};
-use lsm::vfs::OsVfs;
+use lsm::vfs::{OsVfs, Vfs};
 use lsm::{
     BlockCache, CellValue, CellWrite, Change, ColumnId, Engine as Tablet, EngineOptions, Liveness,
     Mutation, Operation, PartitionKey, SliceRead, TableId, TableOptions, Timestamp, Window,
@@ -61,17 +61,13 @@ struct Applied {
 
 impl Ours {
     pub(super) fn open(dir: &Path, cache_bytes: usize) -> Result<Self> {
-        let vfs = Arc::new(OsVfs);
+        let vfs: Arc<dyn Vfs> = Arc::new(OsVfs);
         let cache = Arc::new(BlockCache::new(cache_bytes as u64));
         let options = EngineOptions {
             cache,
             ..EngineOptions::default()
         };
-        let log = Log::open(
-            Arc::clone(&vfs) as _,
-            &dir.join("log"),
-            LogOptions::default(),
-        )?;
+        let log = Log::open(Arc::clone(&vfs), &dir.join("log"), LogOptions::default())?;
         let tablet = Tablet::open(vfs, &dir.join("tablet"), options)?;
         let windowed = Some(WindowOptions {
             window_ms: BUCKET_MS,
@@ -91,7 +87,7 @@ impl Ours {
             node.spawn("maintenance", Node::maintain),
             node.spawn("apply", move |node| {
                 for entry in committed {
-                    node.apply(entry);
+                    node.apply(&entry);
                 }
             }),
         ];
@@ -130,7 +126,7 @@ impl Node {
         }
     }
 
-    fn apply(&self, entry: Applied) {
+    fn apply(&self, entry: &Applied) {
         let stamp = Timestamp(entry.index);
         let applied = self
             .tablet
@@ -263,7 +259,8 @@ impl Engine for Ours {
 impl Drop for Ours {
     fn drop(&mut self) {
         self.node.closing.store(true, Ordering::Release);
-        self.node.log.close();
+        // A benchmark that ends has nothing left to lose: its directory goes next.
+        drop(self.node.log.close());
         let (closed, _) = sync_channel(1);
         drop(std::mem::replace(&mut self.apply, closed)); // ends the apply thread
         for thread in self.threads.drain(..) {

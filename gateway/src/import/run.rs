@@ -90,21 +90,16 @@ impl<'a> Import<'a> {
             while let Some(input) = inputs.recv().await {
                 match input {
                     Input::Channel(guild, channel) => {
-                        let opened = self.open_export(guild, channel).await?;
-                        last_guild = Some(opened.guild);
-                        export = Some(opened);
+                        export = Some(self.open_export(guild, channel).await?);
                     }
-                    Input::Discord(messages) => {
-                        if let Some(export) = &mut export {
-                            self.store_messages(export, messages).await?;
-                        }
-                    }
+                    Input::Discord(messages) => self.store_messages(&mut export, messages).await?,
                     Input::Consumed(bytes) => self.progress.advance(bytes, 0),
                     Input::Failed(reason) => self.report.failed.push(reason),
                     Input::Irc(_) => {}
                 }
             }
             self.ended(reader.await)?;
+            last_guild = export.map(|export| export.guild).or(last_guild);
         }
         self.finish(last_guild).await
     }
@@ -268,19 +263,18 @@ impl<'a> Import<'a> {
 
     async fn store_messages(
         &mut self,
-        export: &mut Export,
+        export: &mut Option<Export>,
         messages: Vec<discord::Message>,
     ) -> Result<()> {
-        let Some(first) = messages.first().map(|message| message.id.0) else {
+        let (Some(export), Some(first)) = (export, messages.first()) else {
             return Ok(());
         };
-        let (name, mut state) = match export.source.take() {
-            Some(open) => open,
-            None => {
-                let name = format!("discord/{}/{first}", export.channel);
-                let state = self.sink.source(export.guild, &name).await?;
-                (name, state)
-            }
+        let (name, mut state) = if let Some(open) = export.source.take() {
+            open
+        } else {
+            let name = format!("discord/{}/{}", export.channel, first.id.0);
+            let state = self.sink.source(export.guild, &name).await?;
+            (name, state)
         };
         let mut fresh = Vec::new();
         for message in messages {

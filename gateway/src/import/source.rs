@@ -352,6 +352,7 @@ mod tests {
             ]
         );
         assert_eq!(names(None)[2], "irc/train/train/2007-01-02.b.raw.txt");
-        assert!(irc_files(&[root.path().join("nothing")], None, day).is_err());
+        let error = irc_files(&[root.path().join("nothing")], None, day).unwrap_err();
+        assert!(error.to_string().contains("nothing"), "{error}");
     }
 }

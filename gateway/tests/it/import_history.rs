@@ -1,5 +1,7 @@
 //! Imports through the program itself, counted in the database afterwards.
 
+#![expect(clippy::unwrap_used, reason = "a test stops where it fails")]
+
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -68,7 +70,7 @@ fn text(output: &Output) -> String {
     )
 }
 
-async fn query(data: &Path, cql: &str) -> Vec<chatdb::Row> {
+async fn query(data: &Path, cql: &'static str) -> Vec<chatdb::Row> {
     let db = Db::open(EmbeddedOptions::new(data)).await.unwrap();
     let (mut rows, mut state) = (Vec::new(), None);
     loop {
