@@ -30,7 +30,7 @@ pub const TOPICS_MAX: usize = 64;
 /// Longest topic, in bytes.
 pub const TOPIC_BYTES_MAX: usize = 256;
 /// Longest note, in bytes.
-pub const NOTE_BYTES_MAX: usize = 4 * 1024;
+pub const NOTE_BYTES_MAX: usize = 32 * 1024;
 /// Most writes of a command, one per statement of a batch.
 pub const WRITES_MAX: usize = 16 * 1024;
 

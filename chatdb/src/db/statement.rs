@@ -60,7 +60,7 @@ impl Statement {
         self
     }
 
-    /// Bytes (<= 4 KiB) that travel with the change to subscribers and are not stored in the table.
+    /// Bytes (<= 32 KiB) that travel with the change to subscribers and are not stored in the table.
     #[must_use]
     pub fn note(mut self, note: impl Into<Bytes>) -> Self {
         self.note = note.into();

@@ -14,8 +14,9 @@
 //! | `MESSAGE_ACK` on `user:<id>` | `{"channel_id", "message_id"}` |
 //! | everything else | the object of the public API, with `guild_id` if in a guild |
 //!
-//! A `d` that would not fit in [`NOTE_BYTES_MAX`] is left out; the subscriber then reads the guild
-//! again from the database and sends what it finds. The same encoding is the payload of ephemeral
+//! A `d` that would not fit in [`NOTE_BYTES_MAX`] is left out. No channel, role or member within the
+//! limits of the API is that large; for a guild the subscriber reads it again from the database and
+//! sends what it finds. The same encoding is the payload of ephemeral
 //! events (typing, presence), which are published without a write.
 
 use bytes::Bytes;
@@ -25,7 +26,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use super::EventKind;
 
 /// Longest note that the database carries with a write, in bytes.
-pub const NOTE_BYTES_MAX: usize = 4096;
+pub const NOTE_BYTES_MAX: usize = 32 * 1024;
 
 /// The note of a write or the payload of an ephemeral event.
 #[derive(Debug, Serialize, Deserialize)]
@@ -80,7 +81,7 @@ impl Note {
 
     /// Reads a note; `None` if it is empty, too long or not a note.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
-        if bytes.is_empty() || bytes.len() > 16 * NOTE_BYTES_MAX {
+        if bytes.is_empty() || bytes.len() > 2 * NOTE_BYTES_MAX {
             return None;
         }
         serde_json::from_slice(bytes).ok()
