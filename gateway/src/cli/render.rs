@@ -19,9 +19,11 @@ fn print(mut stream: impl Write, line: &str) {
     drop(writeln!(stream, "{line}").and_then(|()| stream.flush()));
 }
 
-/// Sends the log to standard error; `FLUX_LOG` chooses what is logged, `warn` by default.
+/// Sends the log to standard error; `FLUX_LOG` chooses what is logged. By default warnings; of openraft errors
+/// only, because what it warns of (a stale vote) is part of its work.
 pub(super) fn start_log() {
-    let filter = EnvFilter::try_from_env("FLUX_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+    let filter = EnvFilter::try_from_env("FLUX_LOG")
+        .unwrap_or_else(|_| EnvFilter::new("warn,openraft=error"));
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr);
