@@ -19,8 +19,9 @@ fn print(mut stream: impl Write, line: &str) {
     drop(writeln!(stream, "{line}").and_then(|()| stream.flush()));
 }
 
-/// Sends the log to standard error; `FLUX_LOG` chooses what is logged. By default warnings; of openraft errors
-/// only, because what it warns of (a stale vote) is part of its work.
+/// Sends the log to standard error; `FLUX_LOG` chooses what is logged. By default warnings, and of
+/// openraft errors
+/// only: what it warns of (a stale vote) is part of its work.
 pub(super) fn start_log() {
     let filter = EnvFilter::try_from_env("FLUX_LOG")
         .unwrap_or_else(|_| EnvFilter::new("warn,openraft=error"));
