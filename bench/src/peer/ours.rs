@@ -46,9 +46,16 @@ pub(super) struct Ours {
 struct Node {
     log: Log,
     tablet: Tablet,
-    /// Last index given out; held while an entry enters the log, so that the log is in index order.
-    last_index: Mutex<u64>,
+    /// Indexes given out; held while an entry enters the log, so that the log is in index order.
+    indexes: Mutex<Indexes>,
     closing: AtomicBool,
+}
+
+/// Loaded messages have an index in the tablet and none in the log.
+#[derive(Clone, Copy, Default)]
+struct Indexes {
+    loaded: u64,
+    logged: u64,
 }
 
 /// A committed entry on its way to the memtable.
@@ -77,7 +84,7 @@ impl Ours {
         let node = Node {
             log,
             tablet,
-            last_index: Mutex::new(0),
+            indexes: Mutex::default(),
             closing: AtomicBool::new(false),
         };
         let node = Arc::new(node);
@@ -118,7 +125,7 @@ impl Node {
 
     fn sync_log(&self) {
         while !self.is_closing() {
-            if self.log.wait(Duration::from_millis(50)) {
+            if self.log.wait(Duration::from_millis(50)) && !self.is_closing() {
                 self.log
                     .flush()
                     .expect("the disk under the benchmark takes writes");
@@ -154,17 +161,13 @@ impl Node {
             self.tablet.freeze(Bytes::new())?;
             while self.tablet.flush_step()? {}
             let flushed = self.tablet.flushed().index;
-            if self
-                .log
-                .state(GROUP)
-                .last
-                .is_some_and(|last| last.index >= flushed && flushed > 0)
-            {
+            let loaded = self.indexes.lock().loaded;
+            if let Some(index) = flushed.checked_sub(loaded).filter(|index| *index > 0) {
                 self.log.purge(
                     GROUP,
                     LogId {
                         leader: LEADER,
-                        index: flushed,
+                        index,
                     },
                 )?;
             }
@@ -181,16 +184,14 @@ impl Engine for Ours {
         let (apply, writer) = (self.apply.clone(), std::thread::current());
         let finished = Arc::clone(&done);
         {
-            let mut last_index = self.node.last_index.lock();
-            *last_index += 1;
-            let index = *last_index;
-            let entry = Entry {
-                id: LogId {
-                    leader: LEADER,
-                    index,
-                },
-                payload,
+            let mut indexes = self.node.indexes.lock();
+            indexes.logged += 1;
+            let index = indexes.loaded + indexes.logged;
+            let id = LogId {
+                leader: LEADER,
+                index: indexes.logged,
             };
+            let entry = Entry { id, payload };
             let committed = Box::new(move |synced: lsm::Result<()>| {
                 synced.expect("the disk under the benchmark takes writes");
                 let entry = Applied {
@@ -213,15 +214,16 @@ impl Engine for Ours {
 
     fn load(&self, messages: &[Message]) -> Result<()> {
         let changes: Vec<Change> = messages.iter().map(change).collect();
-        let mut last_index = self.node.last_index.lock();
+        let mut indexes = self.node.indexes.lock();
+        anyhow::ensure!(indexes.logged == 0, "load before the first durable write");
         for change in changes {
-            *last_index += 1;
-            self.node.tablet.apply(
-                *last_index,
-                Timestamp(*last_index),
-                std::slice::from_ref(&change),
-            )?;
+            indexes.loaded += 1;
+            let stamp = Timestamp(indexes.loaded);
+            self.node
+                .tablet
+                .apply(indexes.loaded, stamp, std::slice::from_ref(&change))?;
         }
+        drop(indexes);
         while self.node.tablet.memory_bytes() >= 2 * MEMTABLE_BYTES {
             std::thread::yield_now(); // the maintenance thread is flushing
         }

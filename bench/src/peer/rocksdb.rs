@@ -53,7 +53,7 @@ impl Engine for Rocks {
                 flat_value(message),
             );
         }
-        Ok(self.db.write(&batch)?)
+        Ok(self.db.write(batch)?)
     }
 
     fn page(&self, channel: u64, bucket: u64, limit: usize) -> Result<(usize, usize)> {

@@ -38,7 +38,7 @@ pub(crate) const TOPICS_MAX: usize = 1 << 20;
 
 /// Bits of a place's op that number the changes of one command; the others number the command.
 const CHANGE_BITS: u32 = 22;
-const CHANGE_MASK: u32 = (1 << CHANGE_BITS) - 1;
+pub(crate) const CHANGE_MASK: u32 = (1 << CHANGE_BITS) - 1;
 
 /// One applied command on its way to subscribers. It may hold several changes.
 #[derive(Debug)]

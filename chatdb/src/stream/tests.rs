@@ -4,7 +4,7 @@ use crate::command::{ChangeParts, WriteCommand};
 use crate::error::Result;
 use crate::stream::cursor::Cursor;
 use crate::stream::event::{ChangeKind, StreamItem};
-use crate::stream::hub::{Event, Hub};
+use crate::stream::hub::{CHANGE_MASK, Event, Hub};
 use crate::stream::receiver::{Backlog, Receiver, Source};
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -188,7 +188,8 @@ impl Seen {
                 for place in change.cursor.places.iter() {
                     let now = (place.index, place.op);
                     let before = self.last.insert(place.group, now).unwrap_or((0, 0));
-                    if before != now && now.1 != u32::MAX {
+                    // A place behind all changes of a command or an entry is no change.
+                    if before != now && now.1 & CHANGE_MASK != CHANGE_MASK {
                         self.places.entry(place.group).or_default().push(now);
                     }
                 }
