@@ -9,8 +9,10 @@ NPM_CI     := npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 WEB        := gateway/web
 DIST       := $(WEB)/dist/index.html
 BOTS       := gateway/tests/bots
+# The binaries as the Rust tests build them: the same features, so nothing is compiled a second time.
+TEST_BINS  := cargo test --workspace --locked --no-run --quiet
 
-.PHONY: run release test check rust-test web-test bot-test setup fuzz bench-peers kill9 clean help
+.PHONY: run release test check rust-test web-test bot-test setup fuzz bench-peers clean help
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort
@@ -42,11 +44,11 @@ rust-test: $(DIST) ## every Rust test, one profile
 
 web-test: setup ## unit tests of the page, then two people chatting in a real browser
 	cd $(WEB) && npm run --silent test
-	cargo build --workspace --bins --locked
+	$(TEST_BINS)
 	cd $(WEB) && FLUX_BIN=$(CURDIR)/target/debug/flux npm run --silent e2e
 
 bot-test: $(DIST) ## unmodified discord.py and discord.js bots against a real server
-	cargo build --workspace --bins --locked
+	$(TEST_BINS)
 	FLUX_BIN=$(CURDIR)/target/debug/flux $(BOTS)/run.sh
 
 test: setup check rust-test web-test bot-test ## everything, from a fresh clone
