@@ -245,7 +245,7 @@ impl LocalSink {
         Ok(resolved.into_iter().map(|(id, _)| id.get()).collect())
     }
 
-    /// Stores messages with their reactions and pins; those that are there already stay as they are.
+    /// Stores messages with their reactions and pins; one that is there already is written again, the same.
     pub(crate) async fn messages(&self, channel: u64, history: &[Message]) -> Result<()> {
         let channel = Id::new(channel).context("messages have no valid channel")?;
         let mut statements = self.bucket_statements(channel, history).await?;
