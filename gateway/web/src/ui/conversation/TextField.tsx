@@ -1,7 +1,7 @@
 // A text area that grows with its text, with completion of names. The composer and the edit box are made of it.
 import type { RefObject } from "preact";
 import { signal } from "@preact/signals";
-import { useLayoutEffect, useState } from "preact/hooks";
+import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import type { Channel } from "../../api/types";
 import type { App } from "../../store/app";
 import { Avatar } from "../Avatar";
@@ -61,10 +61,15 @@ export function TextField({ channel, value, label, placeholder, field, onInput, 
   const [chosen, setChosen] = useState(0);
   const found = query ? candidatesFor(app, channel, query) : [];
   const isOpen = found.length > 0;
+  /** Where the caret belongs once the completed text is drawn. */
+  const caret = useRef<number | null>(null);
 
   useLayoutEffect(() => {
     const element = field.current;
     if (!element) return;
+    // With the text and not a frame later: by then the person may have selected something else.
+    if (caret.current !== null) element.setSelectionRange(caret.current, caret.current);
+    caret.current = null;
     element.style.height = "auto";
     element.style.height = `${Math.min(element.scrollHeight, HEIGHT_MAX_PX)}px`;
   }, [value]);
@@ -79,13 +84,11 @@ export function TextField({ channel, value, label, placeholder, field, onInput, 
     const element = field.current;
     if (!element || !query) return;
     const written = query.sigil === ":" ? candidate.id : query.sigil + candidate.text;
-    const before = `${value.slice(0, query.start)}${written} `;
-    onInput(before + value.slice(element.selectionStart));
+    const before = `${element.value.slice(0, query.start)}${written} `;
+    caret.current = before.length;
+    onInput(before + element.value.slice(element.selectionStart));
     setQuery(null);
-    requestAnimationFrame(() => {
-      element.focus();
-      element.setSelectionRange(before.length, before.length);
-    });
+    element.focus();
   };
   const keyInList = (event: KeyboardEvent): boolean => {
     if (!isOpen) return false;
