@@ -1,5 +1,6 @@
 // A browser for the tests: Debian's Chromium, driven through the same protocol as any other.
-// CHROMIUM names another binary; SHOTS names a folder for screenshots, and without it none are taken.
+// CHROMIUM names another binary; SHOTS names a folder for screenshots, and without it none are taken; THROTTLE=n slows the
+// page's processor n times, which brings races out that a quick machine hides.
 import { createRequire } from "node:module";
 import { mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -14,6 +15,8 @@ const FLAGS = [
   "--disable-component-update",
   "--disable-sync",
 ];
+
+const THROTTLE = Number(process.env["THROTTLE"] ?? 1);
 
 export const VIEWPORTS = {
   desktop: { width: 1440, height: 900 },
@@ -40,7 +43,8 @@ export async function person(browser: Browser, options: { scheme?: Scheme; viewp
   const page = await context.newPage();
   const errors: string[] = [];
   page.on("pageerror", (error) => errors.push(String(error)));
-  page.setDefaultTimeout(15_000);
+  page.setDefaultTimeout(15_000 * THROTTLE);
+  if (THROTTLE > 1) await (await context.newCDPSession(page)).send("Emulation.setCPUThrottlingRate", { rate: THROTTLE });
   return { context, page, errors };
 }
 

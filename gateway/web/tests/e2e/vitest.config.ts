@@ -6,7 +6,7 @@ export default defineConfig({
     environment: "node",
     // One browser at a time: the machine that runs this also runs the server.
     fileParallelism: false,
-    testTimeout: 60_000,
+    testTimeout: 60_000 * Number(process.env["THROTTLE"] ?? 1),
     hookTimeout: 60_000,
   },
 });
