@@ -35,6 +35,8 @@ mod memtable;
 mod metrics;
 mod options;
 pub mod ordered;
+#[cfg(test)]
+mod round_trips;
 mod row;
 mod sstable;
 pub mod vfs;

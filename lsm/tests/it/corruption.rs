@@ -131,6 +131,137 @@ fn a_table_in_the_place_of_another_is_an_error() {
     assert_eq!(outcome.unwrap_err().kind(), ErrorKind::Corrupt);
 }
 
+/// Offset and stored length of each data block, from the layout in `docs/formats/sstable.md`.
+fn data_blocks(bytes: &[u8]) -> Vec<(usize, usize)> {
+    let mut blocks = Vec::new();
+    let mut at = 0;
+    while bytes[at + 8] == 1 {
+        let stored = u32::from_le_bytes(bytes[at + 16..at + 20].try_into().unwrap());
+        let len = 20 + usize::try_from(stored).unwrap();
+        blocks.push((at, len));
+        at += len;
+    }
+    blocks
+}
+
+/// One file of blocks that zstd cannot shrink and that therefore have equal lengths.
+fn uniform(seed: u64) -> (MemoryVfs, PathBuf) {
+    let sound = MemoryVfs::new();
+    let vfs: Arc<dyn Vfs> = Arc::new(sound.clone());
+    let options = EngineOptions {
+        seed,
+        block_bytes: 1024,
+        ..EngineOptions::default()
+    };
+    let engine = Engine::open(vfs, Path::new(DIR), options).unwrap();
+    let mut random = Random(1);
+    let rows = (0..60).map(|number| {
+        let noise: Vec<u8> = (0..25).flat_map(|_| random.next().to_le_bytes()).collect();
+        let mut cell = write(1, "");
+        cell.value = lsm::CellValue::Live(noise.into());
+        Operation::Upsert {
+            clustering: key(number),
+            liveness: None,
+            cells: vec![cell],
+        }
+    });
+    apply(
+        &engine,
+        1,
+        &[mutation(&partition("large", 0), rows.collect())],
+    );
+    flush(&engine);
+    let table = files(&sound)
+        .into_iter()
+        .find(|path| path.to_string_lossy().ends_with("sst"));
+    (sound, table.unwrap())
+}
+
+#[test]
+fn a_sound_block_in_the_place_of_another_or_from_another_file_is_an_error() {
+    let (sound, path) = uniform(1);
+    let bytes = sound.read(&path).unwrap();
+    let blocks = data_blocks(&bytes);
+    let mut swaps = 0;
+    for (a, len) in &blocks {
+        for (b, _) in blocks.iter().filter(|(b, other)| b > a && other == len) {
+            let mut damaged = bytes.clone();
+            damaged[*a..a + len].copy_from_slice(&bytes[*b..b + len]);
+            damaged[*b..b + len].copy_from_slice(&bytes[*a..a + len]);
+            let copy = sound.deep_clone();
+            copy.write(&path, damaged);
+            let outcome = examine(&(Arc::new(copy) as Arc<dyn Vfs>), Path::new(DIR));
+            let error = outcome.expect_err("a swapped block");
+            assert_eq!(error.kind(), ErrorKind::Corrupt, "{error:?}");
+            let found = error.corruption().unwrap();
+            assert_eq!((&found.file, found.offset), (&path, *a as u64), "{error:?}");
+            swaps += 1;
+        }
+    }
+    assert!(swaps > 3, "{swaps} swaps of {} blocks", blocks.len());
+    // The same rows in a file of another identity: not one block of it passes for ours.
+    let (other, other_path) = uniform(2);
+    let foreign = other.read(&other_path).unwrap();
+    assert_eq!(data_blocks(&foreign), blocks);
+    for (at, len) in blocks {
+        let mut damaged = bytes.clone();
+        damaged[at..at + len].copy_from_slice(&foreign[at..at + len]);
+        let copy = sound.deep_clone();
+        copy.write(&path, damaged);
+        let outcome = examine(&(Arc::new(copy) as Arc<dyn Vfs>), Path::new(DIR));
+        assert_eq!(outcome.unwrap_err().corruption().unwrap().offset, at as u64);
+    }
+}
+
+#[test]
+fn any_doubled_byte_of_any_file_is_an_error_that_names_the_file() {
+    let sound = MemoryVfs::new();
+    build(&(Arc::new(sound.clone()) as Arc<dyn Vfs>), Path::new(DIR));
+    let copy: Arc<dyn Vfs> = Arc::new(sound.deep_clone());
+    let expected = rows(&examine(&copy, Path::new(DIR)).unwrap());
+    for path in files(&sound) {
+        let bytes = sound.read(&path).unwrap();
+        for at in 0..bytes.len() {
+            let mut damaged = bytes.clone();
+            damaged.insert(at, bytes[at]);
+            let copy = sound.deep_clone();
+            copy.write(&path, damaged);
+            let what = format!("{} byte {at}", path.display());
+            let outcome = examine(&(Arc::new(copy) as Arc<dyn Vfs>), Path::new(DIR));
+            let is_manifest = path.to_string_lossy().contains("MANIFEST");
+            match outcome {
+                // One byte after the last edit is what a torn append of the next one looks like.
+                Ok(found) if is_manifest && bytes[at..].iter().all(|byte| *byte == bytes[at]) => {
+                    assert_eq!(rows(&found), expected, "{what}");
+                }
+                outcome => {
+                    let error = outcome.expect_err(&what);
+                    assert_eq!(error.corruption().unwrap().file, path, "{what}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_file_that_needs_an_unknown_feature_or_a_newer_version_is_refused_and_not_called_damaged() {
+    let (sound, path) = uniform(1);
+    let bytes = sound.read(&path).unwrap();
+    let footer = bytes.len() - 96;
+    for (field, value) in [(8, 200_u32), (12, 1 << 31)] {
+        let mut newer = bytes.clone();
+        newer[footer + field..footer + field + 4].copy_from_slice(&value.to_le_bytes());
+        let sum = lsm::encoding::checksum::xxh3(0, &newer[footer..footer + 88]);
+        newer[footer + 88..].copy_from_slice(&sum.to_le_bytes());
+        let copy = sound.deep_clone();
+        copy.write(&path, newer);
+        let outcome = examine(&(Arc::new(copy) as Arc<dyn Vfs>), Path::new(DIR));
+        let error = outcome.expect_err("a newer file");
+        assert_eq!(error.kind(), ErrorKind::Invalid, "{error:?}");
+        assert!(error.to_string().contains("upgrade"), "{error}");
+    }
+}
+
 /// Files of format version 1 as they were first written. `UPDATE_GOLDEN=1` writes them anew, which
 /// is right only before a version is released.
 #[test]
