@@ -12,7 +12,7 @@ BOTS       := gateway/tests/bots
 # The binaries as the Rust tests build them: the same features, so nothing is compiled a second time.
 TEST_BINS  := cargo test --workspace --locked --no-run --quiet
 
-.PHONY: run release test check rust-test web-test bot-test setup fuzz bench-peers clean help
+.PHONY: run release test test-long check rust-test web-test bot-test setup fuzz bench-peers clean help
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort
@@ -52,6 +52,9 @@ bot-test: $(DIST) ## unmodified discord.py and discord.js bots against a real se
 	FLUX_BIN=$(CURDIR)/target/debug/flux $(BOTS)/run.sh
 
 test: setup check rust-test web-test bot-test ## everything, from a fresh clone
+
+test-long: ## 10 000 000 random operations on the storage engine beside a model (minutes)
+	OPERATIONS=10000000 cargo test --locked -p lsm --test it model -- --nocapture
 
 fuzz: ## a million runs of every fuzz target (nightly Rust and cargo-fuzz)
 	./docs/operations/fuzz.sh 1000000

@@ -54,12 +54,17 @@ pub(crate) fn options() -> EngineOptions {
 
 pub(crate) fn open(vfs: &Arc<dyn Vfs>, options: EngineOptions) -> lsm::Result<Engine> {
     let engine = Engine::open(Arc::clone(vfs), Path::new(DIR), options)?;
+    define(&engine)?;
+    Ok(engine)
+}
+
+/// Makes [`TABLE`] known.
+pub(crate) fn define(engine: &Engine) -> lsm::Result<()> {
     let windowed = Some(WindowOptions {
         window_ms: 1000,
         origin_ms: 0,
     });
-    engine.define_table(TABLE, TableOptions { windowed })?;
-    Ok(engine)
+    engine.define_table(TABLE, TableOptions { windowed })
 }
 
 pub(crate) fn memory() -> Arc<dyn Vfs> {
@@ -125,10 +130,13 @@ pub(crate) fn apply(engine: &Engine, index: u64, changes: &[Change]) {
 
 /// Freezes and flushes everything.
 pub(crate) fn flush(engine: &Engine) {
+    flush_as(engine, &Bytes::from_static(b"owner"));
+}
+
+/// The same with these owner bytes.
+pub(crate) fn flush_as(engine: &Engine, owner: &Bytes) {
     while engine.flush_step().expect("flushes") {}
-    engine
-        .freeze(Bytes::from_static(b"owner"))
-        .expect("freezes");
+    engine.freeze(owner.clone()).expect("freezes");
     while engine.flush_step().expect("flushes") {}
 }
 

@@ -1,0 +1,51 @@
+//! Everything about a run that must not show in what is read, chosen by the seed.
+
+use std::sync::Arc;
+
+use lsm::{BlockCache, EngineOptions};
+
+use crate::engine_support::{Random, options};
+
+/// Options of the engine and habits of its owner.
+#[derive(Clone, Debug)]
+pub(super) struct Settings {
+    pub(super) engine: EngineOptions,
+    /// The active memtable is frozen at this size.
+    pub(super) memtable_bytes: usize,
+    /// Whether compaction runs at all.
+    pub(super) compacts: bool,
+    /// Row keys are below this.
+    pub(super) keys: u64,
+    /// Percentage of operations that delete something.
+    pub(super) deletes: u64,
+    /// Percentage of values that expire.
+    pub(super) expires: u64,
+}
+
+impl Settings {
+    pub(super) fn random(seed: u64) -> Self {
+        let mut random = Random(seed ^ 0x5e77);
+        let mut choose = |list: &[u64]| {
+            let at = usize::try_from(random.below(list.len() as u64)).unwrap();
+            list[at]
+        };
+        let small = |number: u64| usize::try_from(number).unwrap();
+        // Options that are not chosen here keep their defaults.
+        let mut engine = options();
+        engine.cache = Arc::new(BlockCache::new(choose(&[0, 3000, 100_000, 64 << 20])));
+        engine.block_bytes = small(choose(&[1024, 2048, 4096, 16_384, 65_536]));
+        engine.compression_level = i32::try_from(choose(&[1, 3, 7])).unwrap();
+        engine.frozen_max = small(choose(&[1, 2, 4, 16]));
+        engine.tier_files = small(choose(&[2, 3, 4, 8]));
+        engine.seal_grace_ms = choose(&[0, 100, 5000]);
+        engine.seed = seed;
+        Self {
+            engine,
+            memtable_bytes: small(choose(&[2_000, 20_000, 200_000, 2_000_000])),
+            compacts: choose(&[0, 1, 1, 1]) == 1,
+            keys: choose(&[8, 60, 500, 4000]),
+            deletes: choose(&[2, 20, 50]),
+            expires: choose(&[0, 10, 50]),
+        }
+    }
+}
