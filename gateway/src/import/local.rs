@@ -32,8 +32,8 @@ use crate::store::{Announcement, accounts};
 const BATCH_ROWS: usize = 100;
 /// Commands under way at once, so that the log can group them.
 const IN_FLIGHT: usize = 32;
-/// Account that owns guilds imported before anybody registered.
-const IMPORTER: &str = "importer";
+/// Account that owns guilds imported before anybody registered; see [`super::heir`].
+pub(super) const IMPORTER: &str = "importer";
 
 /// Writes history into the database of an [`App`].
 #[derive(Debug)]
@@ -189,7 +189,6 @@ impl LocalSink {
         let row = SourceRow {
             slot: i32::try_from(state.slot)?,
             done: i64::try_from(state.done)?,
-            messages: i64::try_from(state.messages)?,
         };
         Ok(imports::set_source(&self.app.db, guild, name, row).await?)
     }
@@ -380,8 +379,6 @@ fn state_of(row: SourceRow) -> Result<SourceState> {
     Ok(SourceState {
         slot: u32::try_from(row.slot).context("the slot of an import source is negative")?,
         done: u64::try_from(row.done).context("the progress of an import source is negative")?,
-        messages: u64::try_from(row.messages)
-            .context("the count of an import source is negative")?,
     })
 }
 

@@ -12,6 +12,7 @@
 
 pub(crate) mod command;
 mod discord;
+mod heir;
 mod irc;
 pub(crate) mod local;
 mod mint;

@@ -176,7 +176,7 @@ impl<'a> Import<'a> {
             message
         });
         let messages: Vec<Message> = messages.collect();
-        self.store(log.channel, messages, &mut log.state).await?;
+        self.store(log.channel, messages).await?;
         if end > log.state.done {
             log.state.done = end;
             self.sink
@@ -186,17 +186,11 @@ impl<'a> Import<'a> {
         Ok(())
     }
 
-    async fn store(
-        &mut self,
-        channel: u64,
-        messages: Vec<Message>,
-        state: &mut SourceState,
-    ) -> Result<()> {
+    async fn store(&mut self, channel: u64, messages: Vec<Message>) -> Result<()> {
         let count = messages.len() as u64;
         if count > 0 {
             self.sink.messages(channel, messages).await?;
         }
-        state.messages += count;
         self.report.stored += count;
         self.progress.advance(0, count);
         Ok(())
@@ -285,7 +279,7 @@ impl<'a> Import<'a> {
                 self.report.known += u64::from(is_kept(&message));
             }
         }
-        self.store_fresh(export, fresh, &mut state).await?;
+        self.store_fresh(export, fresh).await?;
         if export.read > state.done {
             state.done = export.read;
             self.sink.note_progress(export.guild, &name, state).await?;
@@ -294,12 +288,7 @@ impl<'a> Import<'a> {
         Ok(())
     }
 
-    async fn store_fresh(
-        &mut self,
-        export: &Export,
-        fresh: Vec<discord::Message>,
-        state: &mut SourceState,
-    ) -> Result<()> {
+    async fn store_fresh(&mut self, export: &Export, fresh: Vec<discord::Message>) -> Result<()> {
         let authors = fresh.iter().flat_map(|message| {
             let reacted = message
                 .reactions
@@ -316,7 +305,7 @@ impl<'a> Import<'a> {
             .into_iter()
             .filter_map(|message| exported_message(message, report))
             .collect();
-        self.store(export.channel, kept, state).await
+        self.store(export.channel, kept).await
     }
 }
 

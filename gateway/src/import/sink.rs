@@ -66,8 +66,6 @@ pub(crate) struct SourceState {
     pub(crate) slot: u32,
     /// Items (lines or messages) that are stored for certain.
     pub(crate) done: u64,
-    /// Messages among them.
-    pub(crate) messages: u64,
 }
 
 /// One operation, as it goes to a running server.

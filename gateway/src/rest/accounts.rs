@@ -91,7 +91,9 @@ pub(crate) async fn register(
     // The password first: an account that can be found can log in.
     accounts::set_password(&app.db, row.user_id, &hash).await?;
     app.create_account(&row).await?;
-    app.auth.claim_administrator(row.user_id).await?;
+    if app.auth.claim_administrator(row.user_id).await? {
+        app.take_over_imports(row.user_id).await?;
+    }
     Ok((StatusCode::CREATED, app.session(row.user_id).await?))
 }
 
@@ -106,6 +108,10 @@ pub(crate) async fn login(State(app): State<Shared>, mut form: Form) -> ApiResul
         None => None,
     };
     if let (true, Some(user)) = (app.auth.verify(password, hash).await?, user) {
+        // Again, because the server may have been killed between the registration and this.
+        if app.auth.administrator().await? == Some(user) {
+            app.take_over_imports(user).await?;
+        }
         return app.session(user).await;
     }
     let message = "Name or password is wrong";

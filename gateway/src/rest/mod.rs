@@ -37,6 +37,7 @@ use http::StatusCode;
 
 use crate::app::App;
 use error::ApiError;
+pub(crate) use error::ApiResult;
 
 pub(crate) use admin::create_bot;
 pub(crate) use invites::fresh_code;

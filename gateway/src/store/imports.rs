@@ -11,8 +11,7 @@ pub(crate) const TABLES: &[&str] = &[
     "CREATE TABLE IF NOT EXISTS flux.import_authors (
         guild_id bigint, name text, user_id bigint, PRIMARY KEY ((guild_id), name))",
     "CREATE TABLE IF NOT EXISTS flux.import_sources (
-        guild_id bigint, source text, slot int, done bigint, messages bigint,
-        PRIMARY KEY ((guild_id), source))",
+        guild_id bigint, source text, slot int, done bigint, PRIMARY KEY ((guild_id), source))",
 ];
 
 /// How far one source of a guild is.
@@ -21,8 +20,6 @@ pub(crate) struct SourceRow {
     pub(crate) slot: i32,
     /// Items of the source that are stored.
     pub(crate) done: i64,
-    /// Messages among them.
-    pub(crate) messages: i64,
 }
 
 /// The guild that imports of this name fill.
@@ -67,7 +64,6 @@ pub(crate) async fn source(db: &Db, guild: Id, source: &str) -> Result<Option<So
         Ok(SourceRow {
             slot: row.number("slot")?,
             done: row.opt_bigint("done")?.unwrap_or_default(),
-            messages: row.opt_bigint("messages")?.unwrap_or_default(),
         })
     };
     found.first().map(read).transpose()
@@ -94,14 +90,13 @@ pub(crate) async fn count_sources(db: &Db, guild: Id) -> Result<i32> {
 
 /// Notes how far a source is.
 pub(crate) async fn set_source(db: &Db, guild: Id, source: &str, row: SourceRow) -> Result<()> {
-    let text = "INSERT INTO flux.import_sources (guild_id, source, slot, done, messages)
-        VALUES (?, ?, ?, ?, ?)";
+    let text = "INSERT INTO flux.import_sources (guild_id, source, slot, done)
+        VALUES (?, ?, ?, ?)";
     let values = vec![
         guild.into(),
         source.into(),
         row.slot.into(),
         row.done.into(),
-        row.messages.into(),
     ];
     db.execute(Statement::new(text).bind(values)).await?;
     Ok(())

@@ -103,6 +103,43 @@ async fn a_server_serves_stops_and_finds_everything_again() {
 }
 
 #[tokio::test]
+async fn who_registers_first_owns_what_was_imported_before() {
+    let (directory, logs) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let log = logs.path().join("lobby.raw.txt");
+    std::fs::write(log, "[10:00] <ann> hello\n").unwrap();
+    let path = logs.path().to_str().unwrap().to_owned();
+    let imported = flux(
+        &["import", "irc", &path, "--guild", "Old days"],
+        directory.path(),
+    )
+    .output()
+    .await
+    .unwrap();
+    assert!(imported.status.success());
+    let (server, address) = serve(directory.path()).await;
+    let mut people = Vec::new();
+    for name in ["ada", "grace"] {
+        let mut person = Person {
+            http: reqwest::Client::new(),
+            base: address.clone(),
+            token: String::new(),
+            id: String::new(),
+        };
+        let body = json!({"username": name, "password": "correct horse"});
+        person.token = text(&person.post("/auth/register", body).await.ok()["token"]);
+        people.push(person.get("/users/@me/guilds").await.ok());
+    }
+    assert_eq!(people[0][0]["name"], "Old days");
+    assert_eq!(people[0][0]["owner"], true);
+    assert_eq!(
+        people[1],
+        json!([]),
+        "the second is a guest who needs the invite"
+    );
+    terminate(server).await;
+}
+
+#[tokio::test]
 async fn a_wrong_command_line_is_exit_status_2() {
     let wrong = Command::new(env!("CARGO_BIN_EXE_flux"))
         .arg("nonsense")
