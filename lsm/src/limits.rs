@@ -47,6 +47,9 @@ pub const ENGINE_KEY_BYTES_MAX: usize = KEY_BYTES_MAX;
 /// keys, and the arrays around them.
 pub const BLOCK_BYTES_MAX: usize = ROW_BYTES_MAX + 2 * 1024 * 1024;
 
+/// Largest compression dictionary of an SSTable, in bytes.
+pub const DICTIONARY_BYTES_MAX: usize = 256 * 1024;
+
 /// Largest section of an SSTable (directory, filter, top index) before compression, in bytes.
 pub const SECTION_BYTES_MAX: usize = 256 * 1024 * 1024;
 

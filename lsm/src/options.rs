@@ -14,8 +14,12 @@ pub struct EngineOptions {
     ///
     /// Larger: better compression and fewer index entries, but a point read decompresses more.
     pub block_bytes: usize,
-    /// zstd level of data blocks. Default: 3. Range: 1 ..= 19.
+    /// zstd level of young files: flushed, or merged within an active window. Default: 1.
+    /// Range: 1 ..= 19.
     pub compression_level: i32,
+    /// zstd level of files that hold all of their window, which are read for long and rewritten
+    /// rarely; they also get a trained dictionary. Default: 6. Range: 1 ..= 19.
+    pub sealed_compression_level: i32,
     /// Frozen memtables that may wait for [`crate::Engine::flush_step`]. Default: 4. Range: 1 ..= 64.
     pub frozen_max: usize,
     /// Files of similar size, adjacent in log order, that are merged into one. Default: 4.
@@ -36,7 +40,8 @@ impl Default for EngineOptions {
         Self {
             cache: Arc::new(BlockCache::new(64 * 1024 * 1024)),
             block_bytes: 16 * 1024,
-            compression_level: 3,
+            compression_level: 1,
+            sealed_compression_level: 6,
             frozen_max: 4,
             tier_files: 4,
             seal_grace_ms: 2 * 60 * 60 * 1000,
@@ -56,6 +61,10 @@ impl EngineOptions {
             (
                 (1..=19).contains(&self.compression_level),
                 "compression_level: use 1 to 19",
+            ),
+            (
+                (1..=19).contains(&self.sealed_compression_level),
+                "sealed_compression_level: use 1 to 19",
             ),
             (
                 (1..=64).contains(&self.frozen_max),

@@ -88,6 +88,8 @@ fn meta() -> impl Strategy<Value = FileMeta> {
                 uid,
                 len,
                 is_sealed,
+                run: uid,
+                merges: 3,
                 properties,
             }
         },

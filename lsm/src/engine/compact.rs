@@ -9,15 +9,12 @@ use crate::error::Result;
 use crate::manifest::{Edit, TableFile, Version};
 use crate::memtable::Epochs;
 use crate::metrics::add;
-use crate::row::{TableId, Window};
-use crate::sstable::TableWriter;
+use crate::sstable::{Samples, TableReader, TableWriter, Trained, WriterOptions};
 
 /// The output of a merge: a file that is created when it is needed.
 struct LazyFile<'a> {
     engine: &'a Engine,
-    table: TableId,
-    window: Window,
-    indexes: (u64, u64),
+    options: WriterOptions,
     file: Option<NewFile>,
 }
 
@@ -25,9 +22,7 @@ impl Output for LazyFile<'_> {
     fn writer(&mut self) -> Result<&mut TableWriter> {
         let file = match self.file.take() {
             Some(file) => file,
-            None => self
-                .engine
-                .new_file(self.table, self.window, self.indexes)?,
+            None => self.engine.new_file(self.options.clone())?,
         };
         Ok(self.file.insert(file).writer())
     }
@@ -73,11 +68,15 @@ impl Engine {
             .min()
             .unwrap_or_default();
         let to = properties.map(|it| it.last_index).max().unwrap_or_default();
+        let (table, window) = (first.meta.properties.table, first.meta.properties.window);
+        let mut options = self.writer_options(table, window, (from, to));
+        if pick.outside.is_empty() {
+            options.level = self.options.sealed_compression_level;
+            options.dictionary = train(&pick.inputs, options.level)?.map(Arc::new);
+        }
         let mut output = LazyFile {
             engine: self,
-            table: first.meta.properties.table,
-            window: first.meta.properties.window,
-            indexes: (from, to),
+            options,
             file: None,
         };
         let version = Arc::clone(&self.state().version);
@@ -118,6 +117,27 @@ impl Engine {
         self.remove_files(gone);
         Ok(())
     }
+}
+
+/// A dictionary from blocks of all parts of the inputs, if it is worth its length.
+fn train(inputs: &[Arc<TableFile>], level: i32) -> Result<Option<Trained>> {
+    let raw = |file: &Arc<TableFile>| file.meta.properties.raw_bytes.max(file.meta.len);
+    let raw_bytes: u64 = inputs.iter().map(raw).sum();
+    let wanted = Samples::wanted(raw_bytes);
+    if wanted == 0 {
+        return Ok(None);
+    }
+    let stride = usize::try_from(raw_bytes / wanted as u64).unwrap_or(usize::MAX);
+    let mut samples = Samples::default();
+    for file in inputs {
+        let mut reader = TableReader::new(Arc::clone(&file.table), None);
+        for number in (0..reader.block_count()).step_by(stride.max(1)) {
+            if samples.len() < wanted {
+                samples.push(reader.data(number)?.payload());
+            }
+        }
+    }
+    Ok(samples.train(raw_bytes, level))
 }
 
 /// The placement deletions that still shadow something in a file, if some do not any more.

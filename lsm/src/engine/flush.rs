@@ -74,7 +74,8 @@ impl Engine {
                 if let Some((_, _, file)) = current.take() {
                     files.push(self.finish_file(file, false)?);
                 }
-                current = Some((table, window, self.new_file(table, window, indexes)?));
+                let options = self.writer_options(table, window, indexes);
+                current = Some((table, window, self.new_file(options)?));
             }
             if let Some((_, _, file)) = &mut current {
                 write_partition(&mut file.writer, token, key, partition)?;
@@ -86,27 +87,33 @@ impl Engine {
         Ok(())
     }
 
-    /// Creates a file for rows of one table and window.
-    pub(super) fn new_file(
+    /// How files of one table and window are written by default.
+    pub(super) fn writer_options(
         &self,
         table: TableId,
         window: Window,
         indexes: (u64, u64),
-    ) -> Result<NewFile> {
-        let number = self.allocate_file();
-        let mut identity = number.to_le_bytes().to_vec();
-        identity.extend_from_slice(&indexes.1.to_le_bytes());
-        identity.extend_from_slice(&table.0.to_le_bytes());
-        identity.extend_from_slice(&window.0.to_le_bytes());
-        let uid = xxh3(self.options.seed, &identity);
-        let options = WriterOptions {
-            uid,
+    ) -> WriterOptions {
+        WriterOptions {
+            uid: 0,
             table,
             window,
             indexes,
             block_bytes: self.options.block_bytes,
             level: self.options.compression_level,
-        };
+            dictionary: None,
+        }
+    }
+
+    /// Creates a file for rows of one table and window, and chooses its number and identity.
+    pub(super) fn new_file(&self, mut options: WriterOptions) -> Result<NewFile> {
+        let number = self.allocate_file();
+        let mut identity = number.to_le_bytes().to_vec();
+        identity.extend_from_slice(&options.indexes.1.to_le_bytes());
+        identity.extend_from_slice(&options.table.0.to_le_bytes());
+        identity.extend_from_slice(&options.window.0.to_le_bytes());
+        let uid = xxh3(self.options.seed, &identity);
+        options.uid = uid;
         let path = table_path(&self.dir, number);
         let writer = TableWriter::create(self.vfs.as_ref(), &path, options)?;
         Ok(NewFile {
@@ -129,6 +136,8 @@ impl Engine {
             uid,
             len,
             is_sealed,
+            run: number,
+            merges: 0,
             properties,
         };
         TableFile::open(self.vfs.as_ref(), &self.dir, meta).map(Arc::new)

@@ -15,6 +15,10 @@ const TAG_REMOVE: u8 = 2;
 const TAG_FLUSHED: u8 = 3;
 const TAG_EPOCHS: u8 = 4;
 const TAG_NEXT_FILE: u8 = 5;
+/// A file in a later version of the format than 1, which the record names.
+const TAG_ADD_VERSIONED: u8 = 6;
+/// Version of file records that this build writes.
+const FILE_RECORD_VERSION: u32 = 2;
 
 /// What the manifest knows about a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +31,10 @@ pub(crate) struct FileMeta {
     pub(crate) len: u64,
     /// Whether it was made from everything its window held.
     pub(crate) is_sealed: bool,
+    /// The sorted run that it is a fragment of: files of one table, window and run share no key.
+    pub(crate) run: u64,
+    /// How often its oldest data was merged since it was flushed; 255 = as often or more.
+    pub(crate) merges: u8,
     /// Statistics.
     pub(crate) properties: Properties,
 }
@@ -52,11 +60,14 @@ impl Edit {
         let mut out = vec![TAG_NEXT_FILE];
         varint::encode(&mut out, self.next_file);
         for file in &self.added {
-            out.push(TAG_ADD);
+            out.push(TAG_ADD_VERSIONED);
+            varint::encode(&mut out, u64::from(FILE_RECORD_VERSION));
             varint::encode(&mut out, file.number);
             out.extend_from_slice(&file.uid.to_le_bytes());
             varint::encode(&mut out, file.len);
             out.push(u8::from(file.is_sealed));
+            varint::encode(&mut out, file.run);
+            varint::encode(&mut out, u64::from(file.merges));
             file.properties.encode(&mut out);
         }
         for number in &self.removed {
@@ -89,7 +100,16 @@ impl Edit {
         while !reader.is_empty() {
             match reader.u8("tag of an edit")? {
                 TAG_NEXT_FILE => edit.next_file = reader.varint("next file number")?,
-                TAG_ADD => edit.added.push(FileMeta::decode(payload, &mut reader)?),
+                TAG_ADD => edit.added.push(FileMeta::decode(payload, &mut reader, 1)?),
+                TAG_ADD_VERSIONED => {
+                    let version = reader.varint("version of a file record")?;
+                    let version = u32::try_from(version)
+                        .ok()
+                        .filter(|version| (2..=FILE_RECORD_VERSION).contains(version));
+                    let version = version.ok_or_else(|| reader.error("a known version"))?;
+                    edit.added
+                        .push(FileMeta::decode(payload, &mut reader, version)?);
+                }
                 TAG_REMOVE => edit.removed.push(reader.varint("file number")?),
                 TAG_FLUSHED => {
                     let index = reader.varint("flushed index")?;
@@ -112,7 +132,7 @@ impl Edit {
 }
 
 impl FileMeta {
-    fn decode(payload: &Bytes, reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+    fn decode(payload: &Bytes, reader: &mut Reader<'_>, version: u32) -> Result<Self, DecodeError> {
         let number = reader.varint("file number")?;
         let uid = reader.u64("file identity")?;
         let len = reader.varint("file length")?;
@@ -121,12 +141,20 @@ impl FileMeta {
             1 => true,
             _ => return Err(reader.error("sealed or not")),
         };
-        let properties = Properties::decode(payload, reader)?;
+        let (mut run, mut merges) = (number, 0);
+        if version >= 2 {
+            run = reader.varint("run of a file")?;
+            merges = u8::try_from(reader.varint("merges of a file")?)
+                .map_err(|_| reader.error("up to 255 merges"))?;
+        }
+        let properties = Properties::decode(payload, reader, version)?;
         Ok(Self {
             number,
             uid,
             len,
             is_sealed,
+            run,
+            merges,
             properties,
         })
     }

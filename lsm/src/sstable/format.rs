@@ -10,9 +10,11 @@ use crate::error::{Error, Result};
 /// First bytes of the footer.
 pub(crate) const MAGIC: [u8; 8] = *b"chdb-sst";
 /// Version that this build writes; older ones stay readable.
-pub(crate) const VERSION: u32 = 1;
-/// Features without which a file cannot be read; none exist yet.
-pub(crate) const FEATURES_KNOWN: u32 = 0;
+pub(crate) const VERSION: u32 = 2;
+/// Some blocks need the dictionary at the start of the file.
+pub(crate) const FEATURE_DICTIONARY: u32 = 1;
+/// Features without which a file cannot be read.
+pub(crate) const FEATURES_KNOWN: u32 = FEATURE_DICTIONARY;
 /// Length of the footer, in bytes.
 pub(crate) const FOOTER_BYTES: usize = 96;
 /// Index entries per index block.
@@ -33,6 +35,8 @@ pub(crate) enum FrameKind {
     Properties = 5,
     /// First keys of the index blocks.
     Top = 6,
+    /// Compression dictionary.
+    Dictionary = 7,
 }
 
 /// Where a frame is in the file.
@@ -54,6 +58,8 @@ impl Extent {
 /// The last bytes of a file: where everything else is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Footer {
+    /// Version of the format that the file was written in.
+    pub(crate) version: u32,
     /// Identity of the file; seeds all checksums.
     pub(crate) uid: u64,
     /// First byte of the first index block, which ends the data blocks.
@@ -66,6 +72,8 @@ pub(crate) struct Footer {
     pub(crate) properties: Extent,
     /// Top index.
     pub(crate) top: Extent,
+    /// Length of the dictionary frame, with which the file then begins; 0 = it has none.
+    pub(crate) dictionary_len: u32,
 }
 
 impl Footer {
@@ -73,9 +81,9 @@ impl Footer {
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(FOOTER_BYTES);
         out.extend_from_slice(&MAGIC);
-        out.extend_from_slice(&VERSION.to_le_bytes());
-        // Incompatible features, then compatible ones: none yet.
-        out.extend_from_slice(&0_u32.to_le_bytes());
+        out.extend_from_slice(&self.version.to_le_bytes());
+        out.extend_from_slice(&self.features().to_le_bytes());
+        // Compatible features: none yet.
         out.extend_from_slice(&0_u32.to_le_bytes());
         out.extend_from_slice(&self.uid.to_le_bytes());
         out.extend_from_slice(&self.index_offset.to_le_bytes());
@@ -83,7 +91,7 @@ impl Footer {
             out.extend_from_slice(&extent.offset.to_le_bytes());
             out.extend_from_slice(&extent.len.to_le_bytes());
         }
-        out.extend_from_slice(&0_u32.to_le_bytes());
+        out.extend_from_slice(&self.dictionary_len.to_le_bytes());
         let sum = xxh3(0, &out);
         out.extend_from_slice(&sum.to_le_bytes());
         out
@@ -92,8 +100,9 @@ impl Footer {
     /// Decodes and checks the footer of `file`, which begins at `offset`.
     pub(crate) fn decode(bytes: &[u8], file: &Path, offset: u64) -> Result<Self> {
         let mut reader = Reader::new(bytes);
-        let (footer, version, features) =
+        let (footer, features) =
             Self::fields(&mut reader, bytes).map_err(|error| error.in_file(file, offset))?;
+        let version = footer.version;
         if version > VERSION {
             return Err(Error::invalid(format!(
                 "{} has format version {version}, this build reads up to {VERSION}: upgrade",
@@ -106,23 +115,45 @@ impl Footer {
                 file.display()
             )));
         }
+        if features != footer.features() {
+            let expected = "features that fit the dictionary";
+            return Err(Error::corrupt(file, offset, expected, "others"));
+        }
         let ends = [
             (footer.directory.end(), footer.filter.offset),
             (footer.filter.end(), footer.properties.offset),
             (footer.properties.end(), footer.top.offset),
             (footer.top.end(), offset),
         ];
-        if footer.index_offset > footer.directory.offset || ends.iter().any(|(a, b)| a != b) {
+        let is_in_order = u64::from(footer.dictionary_len) <= footer.index_offset
+            && footer.index_offset <= footer.directory.offset;
+        if !is_in_order || ends.iter().any(|(a, b)| a != b) {
             let expected = "sections that follow one another";
             return Err(Error::corrupt(file, offset, expected, "gaps or overlaps"));
         }
         Ok(footer)
     }
 
+    /// Where the dictionary is, if the file has one.
+    pub(crate) fn dictionary(&self) -> Option<Extent> {
+        (self.dictionary_len > 0).then_some(Extent {
+            offset: 0,
+            len: self.dictionary_len,
+        })
+    }
+
+    fn features(&self) -> u32 {
+        if self.dictionary_len > 0 {
+            FEATURE_DICTIONARY
+        } else {
+            0
+        }
+    }
+
     fn fields(
         reader: &mut Reader<'_>,
         bytes: &[u8],
-    ) -> std::result::Result<(Self, u32, u32), DecodeError> {
+    ) -> std::result::Result<(Self, u32), DecodeError> {
         if reader.array::<8>("SSTable footer")? != MAGIC {
             return Err(DecodeError {
                 at: 0,
@@ -139,9 +170,7 @@ impl Footer {
             extent.offset = reader.u64("section offset")?;
             extent.len = reader.u32("section length")?;
         }
-        if reader.u32("reserved")? != 0 {
-            return Err(reader.error("zero in reserved bytes"));
-        }
+        let dictionary_len = reader.u32("dictionary length")?;
         let covered = bytes.get(..reader.position()).unwrap_or_default();
         if reader.u64("footer checksum")? != xxh3(0, covered) {
             return Err(DecodeError {
@@ -151,13 +180,15 @@ impl Footer {
         }
         let [directory, filter, properties, top] = extents;
         let footer = Self {
+            version,
             uid,
             index_offset,
             directory,
             filter,
             properties,
             top,
+            dictionary_len,
         };
-        Ok((footer, version, features))
+        Ok((footer, features))
     }
 }

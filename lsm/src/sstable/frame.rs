@@ -9,14 +9,17 @@
 
 use std::cell::RefCell;
 use std::path::Path;
+use std::sync::Arc;
 
 use bytes::Bytes;
+use zstd::zstd_safe::{CCtx, DCtx, get_error_name};
 
+use super::dictionary::{Dictionary, Trained, is_worth_storing};
 use super::format::{Extent, FrameKind};
 use crate::encoding::checksum::xxh3;
 use crate::encoding::{DecodeError, Reader};
 use crate::error::{Error, Result};
-use crate::limits::{BLOCK_BYTES_MAX, SECTION_BYTES_MAX};
+use crate::limits::{BLOCK_BYTES_MAX, DICTIONARY_BYTES_MAX, SECTION_BYTES_MAX};
 use crate::vfs::{File, read_exact_at};
 
 /// Bytes before the payload.
@@ -24,17 +27,33 @@ pub(crate) const FRAME_HEADER_BYTES: usize = 20;
 
 const CODEC_NONE: u8 = 0;
 const CODEC_ZSTD: u8 = 1;
+/// zstd with the dictionary of the file; data blocks only.
+const CODEC_ZSTD_DICTIONARY: u8 = 2;
 
 thread_local! {
     /// A decompression context is 150 KB to set up; a thread that reads blocks keeps one.
-    static DECOMPRESSOR: RefCell<Option<zstd::bulk::Decompressor<'static>>> =
-        const { RefCell::new(None) };
+    static DECOMPRESSOR: RefCell<Option<DCtx<'static>>> = const { RefCell::new(None) };
 }
 
 /// Wraps payloads into frames; keeps one compression context.
 pub(crate) struct FrameEncoder {
     uid: u64,
-    compressor: zstd::bulk::Compressor<'static>,
+    level: i32,
+    context: CCtx<'static>,
+    dictionary: Option<Arc<Trained>>,
+    /// The last compressed payload.
+    scratch: Vec<u8>,
+}
+
+/// What all frames of a file have in common.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FrameFile<'a> {
+    /// Name, for errors.
+    pub(crate) path: &'a Path,
+    /// Identity, which seeds the checksums.
+    pub(crate) uid: u64,
+    /// Dictionary of the data blocks.
+    pub(crate) dictionary: Option<&'a Dictionary>,
 }
 
 impl std::fmt::Debug for FrameEncoder {
@@ -46,11 +65,43 @@ impl std::fmt::Debug for FrameEncoder {
 }
 
 impl FrameEncoder {
-    /// An encoder for the file `uid` at zstd level `level`.
-    pub(crate) fn new(uid: u64, level: i32) -> Result<Self> {
-        let compressor = zstd::bulk::Compressor::new(level)
-            .map_err(|error| Error::io("set up compression of", Path::new("SSTables"), error))?;
-        Ok(Self { uid, compressor })
+    /// An encoder for the file `uid` at zstd level `level`; data blocks use `dictionary`, which
+    /// has a level of its own.
+    pub(crate) fn new(uid: u64, level: i32, dictionary: Option<Arc<Trained>>) -> Result<Self> {
+        let context = CCtx::try_create()
+            .ok_or_else(|| Error::invalid("no memory to compress SSTables with"))?;
+        Ok(Self {
+            uid,
+            level,
+            context,
+            dictionary,
+            scratch: Vec::new(),
+        })
+    }
+
+    /// Compresses into the scratch buffer and returns the codec.
+    fn compress(&mut self, kind: FrameKind, payload: &[u8]) -> u8 {
+        self.scratch.clear();
+        self.scratch
+            .reserve(zstd::zstd_safe::compress_bound(payload.len()));
+        let dictionary = self.dictionary.as_ref().filter(|_| kind == FrameKind::Data);
+        let (codec, outcome) = match (kind, dictionary) {
+            (FrameKind::Filter | FrameKind::Dictionary, _) => return CODEC_NONE,
+            (_, Some(it)) => (
+                CODEC_ZSTD_DICTIONARY,
+                self.context
+                    .compress_using_cdict(&mut self.scratch, payload, &it.digested),
+            ),
+            (_, None) => (
+                CODEC_ZSTD,
+                self.context
+                    .compress(&mut self.scratch, payload, self.level),
+            ),
+        };
+        match outcome {
+            Ok(len) if is_worth_storing(len, payload.len()) => codec,
+            _ => CODEC_NONE,
+        }
     }
 
     /// Appends the frame of `payload` to `out`; the frame begins at `offset` of the file.
@@ -62,14 +113,10 @@ impl FrameEncoder {
         offset: u64,
         out: &mut Vec<u8>,
     ) -> Result<Extent> {
-        let compressed = match kind {
-            FrameKind::Filter => None,
-            _ => self.compressor.compress(payload).ok(),
-        };
-        let compressed = compressed.filter(|bytes| bytes.len() < payload.len() / 8 * 7);
-        let (codec, stored) = match &compressed {
-            Some(bytes) => (CODEC_ZSTD, bytes.as_slice()),
-            None => (CODEC_NONE, payload),
+        let codec = self.compress(kind, payload);
+        let stored = match codec {
+            CODEC_NONE => payload,
+            _ => self.scratch.as_slice(),
         };
         let start = out.len();
         out.extend_from_slice(&[0; 8]);
@@ -95,11 +142,21 @@ fn len_u32(len: usize) -> Result<u32> {
         .ok_or_else(|| Error::invalid(format!("a section of {len} bytes: use smaller files")))
 }
 
-/// Reads and checks the frame at `extent`.
-pub(crate) fn read_frame(
+impl FrameFile<'_> {
+    /// Reads and checks the frame at `extent` of `file`.
+    pub(crate) fn read(&self, file: &dyn File, kind: FrameKind, extent: Extent) -> Result<Bytes> {
+        read_frame(self, file, kind, extent)
+    }
+
+    /// Checks a frame that begins at `offset` and returns its payload, decompressed.
+    pub(crate) fn decode(&self, frame: &Bytes, kind: FrameKind, offset: u64) -> Result<Bytes> {
+        decode_frame(self, frame, kind, offset)
+    }
+}
+
+fn read_frame(
+    within: &FrameFile<'_>,
     file: &dyn File,
-    path: &Path,
-    uid: u64,
     kind: FrameKind,
     extent: Extent,
 ) -> Result<Bytes> {
@@ -108,25 +165,28 @@ pub(crate) fn read_frame(
     if len > limit {
         let expected = format!("a frame of at most {limit} bytes");
         return Err(Error::corrupt(
-            path,
+            within.path,
             extent.offset,
             expected,
             format!("{len} bytes"),
         ));
     }
     let mut frame = vec![0; len];
-    read_exact_at(file, path, &mut frame, extent.offset)?;
-    decode_frame(&Bytes::from(frame), path, uid, kind, extent.offset)
+    read_exact_at(file, within.path, &mut frame, extent.offset)?;
+    within.decode(&Bytes::from(frame), kind, extent.offset)
 }
 
-/// Checks a frame and returns its payload, decompressed.
-pub(crate) fn decode_frame(
+fn decode_frame(
+    within: &FrameFile<'_>,
     frame: &Bytes,
-    path: &Path,
-    uid: u64,
     kind: FrameKind,
     offset: u64,
 ) -> Result<Bytes> {
+    let FrameFile {
+        path,
+        uid,
+        dictionary,
+    } = *within;
     let mut reader = Reader::new(frame);
     let in_file = |error: DecodeError| error.in_file(path, offset);
     let stored_sum = reader.u64("checksum of a block").map_err(in_file)?;
@@ -143,7 +203,15 @@ pub(crate) fn decode_frame(
     if codec == CODEC_NONE {
         return Ok(stored);
     }
-    decompress(&stored, raw_len).map_err(|found| {
+    let dictionary = match (codec, dictionary) {
+        (CODEC_ZSTD_DICTIONARY, None) => {
+            let expected = "a codec that needs no dictionary";
+            return Err(Error::corrupt(path, offset, expected, "one that does"));
+        }
+        (CODEC_ZSTD_DICTIONARY, dictionary) => dictionary,
+        _ => None,
+    };
+    decompress(&stored, raw_len, dictionary).map_err(|found| {
         let expected = format!("{raw_len} bytes compressed with zstd");
         Error::corrupt(path, offset, expected, found)
     })
@@ -158,7 +226,11 @@ fn header(
         return Err(reader.error("a block of another kind"));
     }
     let codec = reader.u8("codec of a block")?;
-    if codec > CODEC_ZSTD || reader.u16("reserved bytes")? != 0 {
+    let last = match kind {
+        FrameKind::Data => CODEC_ZSTD_DICTIONARY,
+        _ => CODEC_ZSTD,
+    };
+    if codec > last || reader.u16("reserved bytes")? != 0 {
         return Err(reader.error("a known codec"));
     }
     let raw_len = usize::try_from(reader.u32("length of a block")?).unwrap_or(usize::MAX);
@@ -173,20 +245,28 @@ fn header(
 fn limit_of(kind: FrameKind) -> usize {
     match kind {
         FrameKind::Data | FrameKind::Index | FrameKind::Properties => BLOCK_BYTES_MAX,
+        FrameKind::Dictionary => DICTIONARY_BYTES_MAX,
         FrameKind::Directory | FrameKind::Filter | FrameKind::Top => SECTION_BYTES_MAX,
     }
 }
 
 /// Decompresses exactly `raw_len` bytes, or says what was found.
-fn decompress(stored: &[u8], raw_len: usize) -> std::result::Result<Bytes, String> {
+fn decompress(
+    stored: &[u8],
+    raw_len: usize,
+    dictionary: Option<&Dictionary>,
+) -> std::result::Result<Bytes, String> {
     DECOMPRESSOR.with_borrow_mut(|slot| {
-        let decompressor = match slot {
-            Some(decompressor) => decompressor,
-            None => slot.insert(zstd::bulk::Decompressor::new().map_err(|e| e.to_string())?),
+        let context = match slot {
+            Some(context) => context,
+            None => slot.insert(DCtx::try_create().ok_or("no memory to decompress with")?),
         };
-        let raw = decompressor
-            .decompress(stored, raw_len)
-            .map_err(|e| e.to_string())?;
+        let mut raw = Vec::with_capacity(raw_len);
+        match dictionary {
+            Some(it) => context.decompress_using_ddict(&mut raw, stored, it.digested()),
+            None => context.decompress(&mut raw, stored),
+        }
+        .map_err(|code| get_error_name(code).to_owned())?;
         if raw.len() == raw_len {
             Ok(Bytes::from(raw))
         } else {

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::block::DataBlock;
+use super::dictionary::Dictionary;
 use super::directory;
 use super::filter::Filter;
 use super::format::FrameKind;
-use super::frame::decode_frame;
+use super::frame::FrameFile;
 use super::index::{IndexBlock, decode_top};
 use super::open::SsTable;
 use super::properties::Properties;
@@ -37,12 +38,13 @@ pub(crate) fn block(payload: Bytes) {
 
 /// A section of a file.
 pub(crate) fn section(kind: u8, payload: &Bytes) {
-    match kind % 5 {
+    match kind % 6 {
         0 => drop(IndexBlock::decode(payload)),
         1 => drop(decode_top(payload)),
         2 => drop(directory::decode(payload, 1000)),
         3 => drop(Filter::decode(payload.clone()).map(|filter| filter.may_contain(b"key"))),
-        _ => drop(Properties::decode(payload, &mut Reader::new(payload))),
+        4 => drop(Dictionary::decode(payload)),
+        _ => drop(Properties::decode(payload, &mut Reader::new(payload), 2)),
     }
 }
 
@@ -54,7 +56,12 @@ pub(crate) fn frame(bytes: &[u8]) {
     }
     let sum = xxh3(7, &frame[8..]).to_le_bytes();
     frame[..8].copy_from_slice(&sum);
-    if let Ok(payload) = decode_frame(&Bytes::from(frame), Path::new("/f"), 7, FrameKind::Data, 0) {
+    let frames = FrameFile {
+        path: Path::new("/f"),
+        uid: 7,
+        dictionary: None,
+    };
+    if let Ok(payload) = frames.decode(&Bytes::from(frame), FrameKind::Data, 0) {
         block(payload);
     }
 }

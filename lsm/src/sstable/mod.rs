@@ -1,7 +1,7 @@
 //! SSTables: immutable sorted files of one table and one window. Layout: `docs/formats/sstable.md`.
 //!
 //! ```text
-//! data blocks | index blocks | directory | filter | properties | top index | footer
+//! dictionary? | data blocks | index blocks | directory | filter | properties | top index | footer
 //! ```
 //!
 //! # Invariants
@@ -22,6 +22,7 @@
 mod block;
 mod block_builder;
 mod cursor;
+mod dictionary;
 mod directory;
 mod filter;
 pub(crate) mod format;
@@ -36,6 +37,7 @@ mod writer;
 
 pub(crate) use block::DataBlock;
 pub(crate) use cursor::{FileCursor, Slice};
+pub(crate) use dictionary::{Samples, Trained};
 pub(crate) use index::{BlockProperties, IndexBlock};
 pub(crate) use open::SsTable;
 pub(crate) use properties::Properties;

@@ -6,10 +6,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 
+use super::dictionary::Dictionary;
 use super::directory::{self, DirectoryEntry};
 use super::filter::Filter;
 use super::format::{Extent, FOOTER_BYTES, Footer, FrameKind};
-use super::frame::{FRAME_HEADER_BYTES, read_frame};
+use super::frame::{FRAME_HEADER_BYTES, FrameFile};
 use super::index::{TopEntry, decode_top};
 use super::properties::Properties;
 use crate::encoding::{DecodeError, Reader};
@@ -29,6 +30,7 @@ pub(crate) struct SsTable {
     pub(super) top: Vec<TopEntry>,
     pub(super) directory: Vec<DirectoryEntry>,
     pub(super) filter: Filter,
+    dictionary: Option<Dictionary>,
     properties: Properties,
 }
 
@@ -73,21 +75,33 @@ impl SsTable {
         let mut bytes = [0; FOOTER_BYTES];
         read_exact_at(file.as_ref(), path, &mut bytes, offset)?;
         let footer = Footer::decode(&bytes, path, offset)?;
+        let frames = FrameFile {
+            path,
+            uid: footer.uid,
+            dictionary: None,
+        };
         let section = |kind: FrameKind, extent: Extent| {
-            let payload = read_frame(file.as_ref(), path, footer.uid, kind, extent)?;
+            let payload = frames.read(file.as_ref(), kind, extent)?;
             let in_file = move |error: DecodeError| {
                 error.in_file(path, extent.offset + FRAME_HEADER_BYTES as u64)
             };
             Ok::<_, Error>((payload, in_file))
         };
         let (payload, in_file) = section(FrameKind::Properties, footer.properties)?;
-        let properties = decode_properties(&payload).map_err(in_file)?;
+        let properties = decode_properties(&payload, footer.version).map_err(in_file)?;
         let (payload, in_file) = section(FrameKind::Directory, footer.directory)?;
         let directory = directory::decode(&payload, properties.blocks).map_err(in_file)?;
         let (payload, in_file) = section(FrameKind::Filter, footer.filter)?;
         let filter = Filter::decode(payload).map_err(in_file)?;
         let (payload, in_file) = section(FrameKind::Top, footer.top)?;
         let top = decode_top(&payload).map_err(in_file)?;
+        let dictionary = match footer.dictionary() {
+            Some(extent) => {
+                let (payload, in_file) = section(FrameKind::Dictionary, extent)?;
+                Some(Dictionary::decode(&payload).map_err(in_file)?)
+            }
+            None => None,
+        };
         let cache_id = NEXT_CACHE_ID.fetch_add(1, Ordering::Relaxed);
         let path = path.to_path_buf();
         Ok(Self {
@@ -98,8 +112,18 @@ impl SsTable {
             top,
             directory,
             filter,
+            dictionary,
             properties,
         })
+    }
+
+    /// What its frames have in common.
+    pub(super) fn frames(&self) -> FrameFile<'_> {
+        FrameFile {
+            path: &self.path,
+            uid: self.footer.uid,
+            dictionary: self.dictionary.as_ref(),
+        }
     }
 
     /// Statistics of the file.
@@ -128,12 +152,16 @@ impl SsTable {
         self.filter.len()
             + self.top.len() * size_of::<TopEntry>()
             + self.directory.len() * size_of::<DirectoryEntry>()
+            + self.dictionary.as_ref().map_or(0, Dictionary::pinned_bytes)
     }
 }
 
-fn decode_properties(payload: &Bytes) -> std::result::Result<Properties, DecodeError> {
+fn decode_properties(
+    payload: &Bytes,
+    version: u32,
+) -> std::result::Result<Properties, DecodeError> {
     let mut reader = Reader::new(payload);
-    let properties = Properties::decode(payload, &mut reader)?;
+    let properties = Properties::decode(payload, &mut reader, version)?;
     if reader.is_empty() {
         Ok(properties)
     } else {

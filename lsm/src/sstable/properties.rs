@@ -26,8 +26,14 @@ pub(crate) struct Properties {
     pub(crate) partitions: u64,
     /// Rows, dead ones included.
     pub(crate) rows: u64,
+    /// Bytes of all data blocks before compression.
+    pub(crate) raw_bytes: u64,
     /// Deletions of any kind.
     pub(crate) tombstones: u64,
+    /// Deletions of rows, and rows covered by a deletion of the same file.
+    pub(crate) dead_rows: u64,
+    /// Places from which a range deletion is in force, and deletions of partitions.
+    pub(crate) range_tombstones: u64,
     /// Oldest datum or deletion.
     pub(crate) min_timestamp: Timestamp,
     /// Newest datum or deletion.
@@ -36,6 +42,8 @@ pub(crate) struct Properties {
     pub(crate) dead_after_ms: u64,
     /// First millisecond at which something in it expires; MAX = nothing does.
     pub(crate) first_expiry_ms: u64,
+    /// First millisecond from which nothing is visible of a quarter of the blocks.
+    pub(crate) quarter_dead_after_ms: u64,
     /// Token of the first partition.
     pub(crate) first_token: u64,
     /// Key of the first partition.
@@ -58,11 +66,15 @@ impl Properties {
             dense_blocks: 0,
             partitions: 0,
             rows: 0,
+            raw_bytes: 0,
             tombstones: 0,
+            dead_rows: 0,
+            range_tombstones: 0,
             min_timestamp: Timestamp(u64::MAX),
             max_timestamp: Timestamp::ZERO,
             dead_after_ms: 0,
             first_expiry_ms: u64::MAX,
+            quarter_dead_after_ms: u64::MAX,
             first_token: 0,
             first_key: Bytes::new(),
             last_token: 0,
@@ -99,12 +111,37 @@ impl Properties {
         }
         codec::put_bytes(out, &self.first_key);
         codec::put_bytes(out, &self.last_key);
+        for number in [
+            self.raw_bytes,
+            self.dead_rows,
+            self.range_tombstones,
+            self.quarter_dead_after_ms,
+        ] {
+            varint::encode(out, number);
+        }
     }
 
-    /// Reads what [`Self::encode`] wrote.
-    pub(crate) fn decode(payload: &Bytes, reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+    /// Reads what [`Self::encode`] wrote, or what it wrote in an older format `version`.
+    pub(crate) fn decode(
+        payload: &Bytes,
+        reader: &mut Reader<'_>,
+        version: u32,
+    ) -> Result<Self, DecodeError> {
+        let mut properties = Self::decode_first(payload, reader)?;
+        if version >= 2 {
+            properties.raw_bytes = reader.varint("bytes before compression")?;
+            properties.dead_rows = reader.varint("count of dead rows")?;
+            properties.range_tombstones = reader.varint("count of range deletions")?;
+            properties.quarter_dead_after_ms = reader.varint("expiry of a quarter")?;
+        }
+        Ok(properties)
+    }
+
+    /// The fields that version 1 has.
+    fn decode_first(payload: &Bytes, reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let table = TableId(number(reader, "table")?);
         let window = Window(varint::unzigzag(reader.varint("window")?));
+        let empty = Self::empty(table, window, (0, 0));
         Ok(Self {
             table,
             window,
@@ -123,6 +160,7 @@ impl Properties {
             last_token: reader.varint("last token")?,
             first_key: key(payload, reader)?,
             last_key: key(payload, reader)?,
+            ..empty
         })
     }
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::block::DataBlock;
 use super::directory;
 use super::format::{FrameKind, INDEX_ENTRIES};
-use super::frame::{FRAME_HEADER_BYTES, read_frame};
+use super::frame::FRAME_HEADER_BYTES;
 use super::index::{BlockProperties, IndexBlock};
 use super::open::SsTable;
 use crate::cache::{BlockCache, CachedBlock};
@@ -150,13 +150,7 @@ impl TableReader {
         self.stats.blocks_read += 1;
         self.stats.bytes_read += u64::from(extent.len);
         let table = &self.table;
-        read_frame(
-            table.file.as_ref(),
-            &table.path,
-            table.footer.uid,
-            kind,
-            extent,
-        )
+        table.frames().read(table.file.as_ref(), kind, extent)
     }
 
     /// The last block that begins at or before the place; `None` if all begin after it.

@@ -51,6 +51,7 @@ struct Tally {
     dead_after_ms: u64,
     first_expiry_ms: u64,
     tombstones: u64,
+    range_tombstones: u64,
 }
 
 /// What one block holds.
@@ -71,6 +72,10 @@ struct Walk {
     partition: Option<OpenPartition>,
     directory: Vec<DirectoryEntry>,
     dense_blocks: u64,
+    dead_rows: u64,
+    raw_bytes: u64,
+    /// From when on nothing of each block is visible.
+    dead_after_ms: Vec<u64>,
     file: Tally,
 }
 
@@ -84,9 +89,12 @@ impl SsTable {
             partition: None,
             directory: Vec::new(),
             dense_blocks: 0,
+            dead_rows: 0,
+            raw_bytes: 0,
+            dead_after_ms: Vec::new(),
             file: Tally::default(),
         };
-        let mut data_end = 0;
+        let mut data_end = u64::from(self.footer.dictionary_len);
         for number in 0..reader.block_count() {
             let claimed = reader.properties(number)?;
             if claimed.extent.offset != data_end {
@@ -112,6 +120,10 @@ impl SsTable {
         }
         let claims = walk.claims(self.properties());
         self.check(self.footer.properties.offset, &claims)?;
+        if self.footer.version >= 2 {
+            let claims = walk.later_claims(self.properties());
+            self.check(self.footer.properties.offset, &claims)?;
+        }
         Ok(walk.counted)
     }
 
@@ -180,6 +192,9 @@ impl Walk {
         self.counted.blocks += 1;
         let is_dense = found.dead_rows > 0 && found.dead_rows * 2 >= found.rows;
         self.dense_blocks += u64::from(is_dense);
+        self.dead_rows += found.dead_rows;
+        self.raw_bytes += block.payload().len() as u64;
+        self.dead_after_ms.push(found.tally.dead_after_ms);
         self.file.add(&found.tally);
         reader
             .table()
@@ -379,6 +394,34 @@ impl Walk {
     }
 }
 
+impl Walk {
+    /// What properties of version 2 say beyond those of version 1.
+    fn later_claims(&self, claimed: &Properties) -> [Claim; 4] {
+        let mut times = self.dead_after_ms.clone();
+        times.sort_unstable();
+        let quarter = times.len().div_ceil(4).saturating_sub(1);
+        let quarter = times.get(quarter).copied().unwrap_or(u64::MAX);
+        [
+            (
+                "bytes before compression",
+                claimed.raw_bytes,
+                self.raw_bytes,
+            ),
+            ("dead rows", claimed.dead_rows, self.dead_rows),
+            (
+                "range deletions",
+                claimed.range_tombstones,
+                self.file.range_tombstones,
+            ),
+            (
+                "expiry of a quarter",
+                claimed.quarter_dead_after_ms,
+                quarter,
+            ),
+        ]
+    }
+}
+
 impl BlockCount {
     fn claims(&self, claimed: &BlockProperties) -> [Claim; 7] {
         let tally = &self.tally;
@@ -412,6 +455,7 @@ impl Default for Tally {
             dead_after_ms: 0,
             first_expiry_ms: u64::MAX,
             tombstones: 0,
+            range_tombstones: 0,
         }
     }
 }
@@ -427,6 +471,7 @@ impl Tally {
         if deletion != Timestamp::ZERO {
             self.timestamp(deletion);
             self.tombstones += 1;
+            self.range_tombstones += 1;
         }
     }
 
@@ -454,6 +499,7 @@ impl Tally {
         self.dead_after_ms = self.dead_after_ms.max(block.dead_after_ms);
         self.first_expiry_ms = self.first_expiry_ms.min(block.first_expiry_ms);
         self.tombstones += block.tombstones;
+        self.range_tombstones += block.range_tombstones;
     }
 }
 

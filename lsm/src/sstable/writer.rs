@@ -6,9 +6,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::block_builder::{BlockBuilder, Header};
+use super::dictionary::Trained;
 use super::directory::DirectoryEntry;
 use super::filter::FilterBuilder;
-use super::format::{Extent, Footer, FrameKind, INDEX_ENTRIES};
+use super::format::{Extent, Footer, FrameKind, INDEX_ENTRIES, VERSION};
 use super::frame::FrameEncoder;
 use super::index::{BlockProperties, TopEntry};
 use super::properties::Properties;
@@ -23,7 +24,7 @@ const BLOCK_BYTES_HARD: usize = 64 * 1024;
 const WRITE_BYTES: usize = 256 * 1024;
 
 /// What a file is to be.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct WriterOptions {
     /// Identity of the file.
     pub(crate) uid: u64,
@@ -37,6 +38,8 @@ pub(crate) struct WriterOptions {
     pub(crate) block_bytes: usize,
     /// zstd level.
     pub(crate) level: i32,
+    /// Dictionary of the data blocks.
+    pub(crate) dictionary: Option<Arc<Trained>>,
 }
 
 /// The partition being written.
@@ -76,6 +79,7 @@ pub(crate) struct TableWriter {
     /// Bytes not yet written; the first belongs at `written`.
     pending: Vec<u8>,
     written: u64,
+    dictionary_len: u32,
     builder: BlockBuilder,
     block: Option<OpenBlock>,
     partition: Option<OpenPartition>,
@@ -88,13 +92,15 @@ pub(crate) struct TableWriter {
 impl TableWriter {
     /// Creates the file.
     pub(crate) fn create(vfs: &dyn Vfs, path: &Path, options: WriterOptions) -> Result<Self> {
-        Ok(Self {
+        let dictionary = options.dictionary.clone();
+        let mut writer = Self {
             file: vfs.create(path)?,
             uid: options.uid,
             block_bytes: options.block_bytes,
-            encoder: FrameEncoder::new(options.uid, options.level)?,
+            encoder: FrameEncoder::new(options.uid, options.level, options.dictionary)?,
             pending: Vec::with_capacity(WRITE_BYTES + BLOCK_BYTES_HARD),
             written: 0,
+            dictionary_len: 0,
             builder: BlockBuilder::default(),
             block: None,
             partition: None,
@@ -102,7 +108,11 @@ impl TableWriter {
             directory: Vec::new(),
             filter: FilterBuilder::default(),
             properties: Properties::empty(options.table, options.window, options.indexes),
-        })
+        };
+        if let Some(dictionary) = dictionary {
+            writer.dictionary_len = writer.frame(FrameKind::Dictionary, &dictionary.bytes)?.len;
+        }
+        Ok(writer)
     }
 
     /// Begins a partition, which comes after all others.
@@ -137,7 +147,7 @@ impl TableWriter {
         });
         self.header(static_row, false);
         if deletion != Timestamp::ZERO {
-            self.note_deletion(deletion);
+            self.note_range(deletion);
         }
         if let Some(fragment) = static_row {
             self.note_fragment(fragment, deletion);
@@ -178,7 +188,7 @@ impl TableWriter {
             block.last = place.to_edge();
         }
         if deletion != Timestamp::ZERO {
-            self.note_deletion(deletion);
+            self.note_range(deletion);
         }
         Ok(())
     }
@@ -188,6 +198,7 @@ impl TableWriter {
         self.end_partition()?;
         self.finish_block()?;
         self.properties.blocks = block_number(self.index.len())?;
+        self.properties.quarter_dead_after_ms = quarter_dead_after_ms(&self.index);
         let index_offset = self.offset();
         let top = self.write_index()?;
         let directory = std::mem::take(&mut self.directory);
@@ -199,12 +210,14 @@ impl TableWriter {
         let properties = self.frame(FrameKind::Properties, &payload)?;
         let top = self.frame(FrameKind::Top, &top)?;
         let footer = Footer {
+            version: VERSION,
             uid: self.uid,
             index_offset,
             directory,
             filter,
             properties,
             top,
+            dictionary_len: self.dictionary_len,
         };
         self.pending.extend_from_slice(&footer.encode());
         self.write_pending()?;
@@ -309,6 +322,8 @@ impl TableWriter {
         let extent = self
             .encoder
             .append(FrameKind::Data, payload, offset, &mut self.pending)?;
+        self.properties.raw_bytes += payload.len() as u64;
+        self.properties.dead_rows += u64::from(block.dead_rows);
         let is_dense = block.dead_rows > 0 && block.dead_rows * 2 >= block.rows;
         self.properties.dense_blocks += u32::from(is_dense);
         self.index.push(BlockProperties {
@@ -332,9 +347,11 @@ impl TableWriter {
         }
     }
 
-    fn note_deletion(&mut self, deletion: Timestamp) {
+    /// Counts the deletion of a range or partition.
+    fn note_range(&mut self, deletion: Timestamp) {
         self.note_timestamp(deletion);
         self.properties.tombstones += 1;
+        self.properties.range_tombstones += 1;
     }
 
     fn note_timestamp(&mut self, timestamp: Timestamp) {
@@ -417,6 +434,16 @@ impl TableWriter {
         self.pending.clear();
         Ok(())
     }
+}
+
+/// First millisecond from which nothing is visible of a quarter of the blocks.
+fn quarter_dead_after_ms(index: &[BlockProperties]) -> u64 {
+    let mut times: Vec<u64> = index.iter().map(|block| block.dead_after_ms).collect();
+    let quarter = times.len().div_ceil(4).saturating_sub(1);
+    if times.is_empty() {
+        return u64::MAX;
+    }
+    *times.select_nth_unstable(quarter).1
 }
 
 fn block_number(number: usize) -> Result<u32> {

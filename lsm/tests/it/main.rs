@@ -6,6 +6,7 @@
 )]
 
 mod compaction;
+mod compaction_dictionary;
 mod corruption;
 mod crash_engine;
 mod crash_log;
