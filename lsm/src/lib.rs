@@ -43,8 +43,8 @@ pub mod vfs;
 
 pub use cache::{BlockCache, CacheMetrics};
 pub use engine::{
-    Engine, Flushed, ReadStats, ScanPage, ScanPartition, ScanPosition, ScanRead, SlicePage,
-    SliceRead, VerifyReport,
+    Checkpoint, CheckpointFile, Engine, Flushed, ReadStats, ScanPage, ScanPartition, ScanPosition,
+    ScanRead, SlicePage, SliceRead, VerifyReport, WindowDigest,
 };
 pub use error::{Error, ErrorKind, Result};
 pub use metrics::EngineMetrics;

@@ -18,7 +18,9 @@
 
 mod checkpoint;
 mod compact;
+mod digest;
 mod flush;
+mod install;
 mod read;
 mod recovery;
 mod request;
@@ -26,7 +28,8 @@ mod scan;
 mod state;
 mod write;
 
-pub use checkpoint::VerifyReport;
+pub use checkpoint::{Checkpoint, CheckpointFile, VerifyReport};
+pub use digest::WindowDigest;
 pub use request::{
     Flushed, ReadStats, ScanPage, ScanPartition, ScanPosition, ScanRead, SlicePage, SliceRead,
 };

@@ -63,6 +63,16 @@ pub(super) fn open(vfs: Arc<dyn Vfs>, dir: &Path, options: EngineOptions) -> Res
 
 /// The version that the edits add up to, with its files open, and the next file number.
 fn rebuild(vfs: &dyn Vfs, dir: &Path, edits: &[Edit]) -> Result<(Version, u64)> {
+    let (live, state) = live_files(edits);
+    let mut files = Vec::with_capacity(live.len());
+    for (_, meta) in live {
+        files.push(Arc::new(TableFile::open(vfs, dir, meta)?));
+    }
+    Ok((Version::default().with(&state, files), state.next_file))
+}
+
+/// The files that the edits leave, and the rest of the state as one edit.
+pub(super) fn live_files(edits: &[Edit]) -> (BTreeMap<u64, FileMeta>, Edit) {
     let mut live: BTreeMap<u64, FileMeta> = BTreeMap::new();
     let mut state = Edit::default();
     for edit in edits {
@@ -78,11 +88,7 @@ fn rebuild(vfs: &dyn Vfs, dir: &Path, edits: &[Edit]) -> Result<(Version, u64)> 
             state.epochs.clone_from(&edit.epochs);
         }
     }
-    let mut files = Vec::with_capacity(live.len());
-    for (_, meta) in live {
-        files.push(Arc::new(TableFile::open(vfs, dir, meta)?));
-    }
-    Ok((Version::default().with(&state, files), state.next_file))
+    (live, state)
 }
 
 /// Removes every file that an engine may have written and this one does not refer to.

@@ -195,6 +195,7 @@ fn a_sound_block_in_the_place_of_another_or_from_another_file_is_an_error() {
             assert_eq!(error.kind(), ErrorKind::Corrupt, "{error:?}");
             let found = error.corruption().unwrap();
             assert_eq!((&found.file, found.offset), (&path, *a as u64), "{error:?}");
+            assert!(found.expected.contains("checksum"), "{error:?}");
             swaps += 1;
         }
     }
@@ -209,7 +210,10 @@ fn a_sound_block_in_the_place_of_another_or_from_another_file_is_an_error() {
         let copy = sound.deep_clone();
         copy.write(&path, damaged);
         let outcome = examine(&(Arc::new(copy) as Arc<dyn Vfs>), Path::new(DIR));
-        assert_eq!(outcome.unwrap_err().corruption().unwrap().offset, at as u64);
+        let error = outcome.unwrap_err();
+        let found = error.corruption().unwrap();
+        assert_eq!(found.offset, at as u64, "{error:?}");
+        assert!(found.expected.contains("checksum"), "{error:?}");
     }
 }
 

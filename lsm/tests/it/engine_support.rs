@@ -54,14 +54,14 @@ pub(crate) fn options() -> EngineOptions {
 
 pub(crate) fn open(vfs: &Arc<dyn Vfs>, options: EngineOptions) -> lsm::Result<Engine> {
     let engine = Engine::open(Arc::clone(vfs), Path::new(DIR), options)?;
-    define(&engine)?;
+    define(&engine, Some(1000))?;
     Ok(engine)
 }
 
-/// Makes [`TABLE`] known.
-pub(crate) fn define(engine: &Engine) -> lsm::Result<()> {
-    let windowed = Some(WindowOptions {
-        window_ms: 1000,
+/// Makes [`TABLE`] known, with windows of this width.
+pub(crate) fn define(engine: &Engine, window_ms: Option<u64>) -> lsm::Result<()> {
+    let windowed = window_ms.map(|window_ms| WindowOptions {
+        window_ms,
         origin_ms: 0,
     });
     engine.define_table(TABLE, TableOptions { windowed })

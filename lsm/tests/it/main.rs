@@ -18,5 +18,6 @@ mod log_damage;
 mod log_support;
 mod model;
 mod ordered;
+mod snapshots;
 mod testing_page;
 mod vfs_contract;

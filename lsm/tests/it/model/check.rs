@@ -87,8 +87,11 @@ impl World {
 
     /// A checkpoint and the log after it are this engine.
     pub(super) fn check_copy(&mut self) {
+        self.check_whole(self.engine(), "itself");
         let copy = self.copy();
         self.check_whole(&copy, "copy");
+        let digest = copy.digest(self.now_ms).unwrap();
+        assert_eq!(digest, self.engine().digest(self.now_ms).unwrap());
     }
 
     /// Every file says the truth.
@@ -100,11 +103,13 @@ impl World {
     /// At the end everything is read, then flushed and merged to the last, and read again.
     pub(super) fn check_end(&mut self) {
         self.check_whole(self.engine(), "before the end");
+        let digest = self.engine().digest(self.now_ms).unwrap();
         flush_as(self.engine(), &self.flush_owner());
         self.check_whole(self.engine(), "flushed");
         compact(self.engine(), self.now_ms);
         self.check_files();
         self.check_whole(self.engine(), "merged");
+        assert_eq!(self.engine().digest(self.now_ms).unwrap(), digest);
         self.now_ms += 100_000;
         compact(self.engine(), self.now_ms);
         self.check_files();

@@ -16,6 +16,8 @@ pub(super) struct Settings {
     pub(super) compacts: bool,
     /// Row keys are below this.
     pub(super) keys: u64,
+    /// Width of a time window in milliseconds; `None` = a table without time.
+    pub(super) window_ms: Option<u64>,
     /// Percentage of operations that delete something.
     pub(super) deletes: u64,
     /// Percentage of values that expire.
@@ -44,6 +46,8 @@ impl Settings {
             memtable_bytes: small(choose(&[2_000, 20_000, 200_000, 2_000_000])),
             compacts: choose(&[0, 1, 1, 1]) == 1,
             keys: choose(&[8, 60, 500, 4000]),
+            // Windows that are soon over and sealed, one that never is, none at all.
+            window_ms: Some(choose(&[1000, 1 << 40, 0])).filter(|width| *width > 0),
             deletes: choose(&[2, 20, 50]),
             expires: choose(&[0, 10, 50]),
         }

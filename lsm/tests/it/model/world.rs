@@ -1,13 +1,14 @@
 //! One life of an engine: writes, time, flushes, merges, restarts, power cuts.
 
 use std::ops::Bound;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use lsm::vfs::{FaultyVfs, Vfs};
 use lsm::{
-    CellValue, CellWrite, Change, ColumnId, Engine, Liveness, Operation, PartitionKey, Timestamp,
+    CellValue, CellWrite, Change, Checkpoint, ColumnId, Engine, Liveness, Operation, PartitionKey,
+    Timestamp, Window,
 };
 
 use super::oracle::{Id, Oracle, value};
@@ -37,6 +38,8 @@ pub(super) struct World {
     /// Changes after `promised`, to be applied again after a restart.
     log: Vec<(u64, Timestamp, Vec<Change>)>,
     copies: u64,
+    /// The last checkpoint that the replica has.
+    replicated: Checkpoint,
 }
 
 impl World {
@@ -44,7 +47,9 @@ impl World {
         let settings = Settings::random(seed);
         let faulty = FaultyVfs::new(seed);
         let vfs: Arc<dyn Vfs> = Arc::new(faulty.clone());
-        let engine = Some(open(&vfs, settings.engine.clone()).unwrap());
+        let engine = open(&vfs, settings.engine.clone()).unwrap();
+        define(&engine, settings.window_ms).unwrap();
+        let engine = Some(engine);
         Self {
             seed,
             settings,
@@ -60,6 +65,7 @@ impl World {
             promised: 0,
             log: Vec::new(),
             copies: 0,
+            replicated: Checkpoint::default(),
         }
     }
 
@@ -80,6 +86,9 @@ impl World {
         let window = self.random.below(3);
         let mut partition = partition(&format!("{placement}/{window}"), window.cast_signed());
         partition.token = placement.len() as u64;
+        if self.settings.window_ms.is_none() {
+            partition.window = Window::TIMELESS;
+        }
         partition
     }
 
@@ -254,6 +263,7 @@ impl World {
         drop(self.engine.take());
         let engine = open(&self.vfs, self.settings.engine.clone())
             .unwrap_or_else(|error| panic!("{}: {error:?}", self.place()));
+        define(&engine, self.settings.window_ms).unwrap();
         assert!(engine.flushed().index >= self.promised, "{}", self.place());
         self.replay(&engine);
         self.engine = Some(engine);
@@ -280,14 +290,31 @@ impl World {
         self.reopen();
     }
 
-    /// An engine from a checkpoint and the log after it, which must be like this one.
+    /// An engine from a checkpoint and the log after it, which must be like this one: opened in
+    /// place, or installed over an older state.
     pub(super) fn copy(&mut self) -> Engine {
         self.copies += 1;
         let dir = PathBuf::from(format!("/copy-{}", self.copies));
-        self.engine().checkpoint(&dir).unwrap();
         let options = self.settings.engine.clone();
-        let copy = Engine::open(Arc::clone(&self.vfs), &dir, options).unwrap();
-        define(&copy).unwrap();
+        let in_place = self.random.percent(30);
+        let base = if in_place {
+            Checkpoint::default()
+        } else {
+            std::mem::take(&mut self.replicated)
+        };
+        let made = self.engine().checkpoint_since(&dir, &base).unwrap();
+        let copy = if in_place {
+            Engine::open(Arc::clone(&self.vfs), &dir, options).unwrap()
+        } else {
+            self.replicated = made;
+            let seed = !options.seed;
+            let options = lsm::EngineOptions { seed, ..options };
+            let replica = Path::new("/replica");
+            let copy = Engine::open(Arc::clone(&self.vfs), replica, options).unwrap();
+            copy.install(&dir).unwrap();
+            copy
+        };
+        define(&copy, self.settings.window_ms).unwrap();
         self.replay(&copy);
         copy
     }
