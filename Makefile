@@ -12,7 +12,7 @@ BOTS       := gateway/tests/bots
 # The binaries as the Rust tests build them: the same features, so nothing is compiled a second time.
 TEST_BINS  := cargo test --workspace --locked --no-run --quiet
 
-.PHONY: run release test test-long check rust-test web-test bot-test setup fuzz bench-peers clean help
+.PHONY: run release test test-long check rust-test web-test bot-test setup fuzz bench-peers bench-quick bench-gate bench-gate-update clean help
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort
@@ -59,8 +59,17 @@ test-long: ## 10 000 000 random operations on the storage engine beside a model 
 fuzz: ## a million runs of every fuzz target (nightly Rust and cargo-fuzz)
 	./docs/operations/fuzz.sh 1000000
 
-bench-peers: ## the storage engine beside RocksDB and fjall, in one run
-	cargo run --release --locked -p bench --features peers -- storage all --peer rocksdb --peer fjall
+bench-peers: ## the storage engine beside RocksDB and fjall: the published run, about 15 minutes
+	cargo run --release --locked -p bench --features peers -- storage --peer rocksdb --peer fjall --out docs/benchmarks
+
+bench-quick: ## the same with small sizes, about two minutes, nothing is kept
+	cargo run --release --locked -p bench --features peers -- storage --peer rocksdb --peer fjall --quick
+
+bench-gate: ## instructions per row of the engine against the kept baseline, 3 % either way (needs valgrind)
+	cargo run --release --locked -p bench --bin gate -- check bench/gate.json
+
+bench-gate-update: ## count again and keep it as the baseline
+	cargo run --release --locked -p bench --bin gate -- update bench/gate.json
 
 clean: ## remove what was built, never the data
 	cargo clean

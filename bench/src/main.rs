@@ -1,17 +1,19 @@
 //! `bench`: workloads in the shape of a real community, and the peers beside us in the same run.
 //!
-//! `bench storage all --peer rocksdb --peer fjall` prints a table of medians over interleaved rounds; `--json FILE`
-//! keeps every sample. Peers are built with `--features peers`.
+//! `bench storage --peer rocksdb --peer fjall` measures every engine on the same rows, in turns, and prints tables;
+//! `--out DIR` keeps them with every sample as JSON and with plots. Peers are built with `--features peers`.
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
+mod counters;
+mod engine;
 mod measure;
-mod peer;
+mod messages;
+mod progress;
 mod report;
 mod storage;
-mod workload;
 
 /// Measure chatdb's parts beside their peers.
 #[derive(Debug, Parser)]
@@ -23,7 +25,7 @@ struct Cli {
 
 #[derive(Debug, clap::Subcommand)]
 enum What {
-    /// The storage engine: durable ingest and newest-50 pages
+    /// The storage engine: ingest, pages, deletion, expiry, recovery
     Storage(storage::Options),
 }
 
@@ -36,7 +38,7 @@ fn main() -> ExitCode {
     let What::Storage(options) = Cli::parse().what;
     match storage::run(&options) {
         Ok(report) => {
-            println!("{}", report.to_markdown());
+            println!("{report}");
             ExitCode::SUCCESS
         }
         Err(error) => {

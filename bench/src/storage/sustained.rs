@@ -1,0 +1,191 @@
+//! Ingest of more than the memory budget over 30 windows, compaction included.
+//!
+//! Eight writers hand in 64 messages at a time, each lump durable before the next, as an import or a busy node does:
+//! with single messages the disk's syncs would be the limit and not the engine. The rate counts until the engine
+//! has nothing left to compact by its own rules, so that work put off is work counted.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+
+use super::{Home, Run, beyond_cache};
+use crate::engine::{Engine, Kind, Setup, Written};
+use crate::measure::{Meter, Sample, float, median};
+use crate::messages::Messages;
+use crate::report::names;
+
+const WRITERS: usize = 8;
+const LUMP: u64 = 64;
+const CHANNELS: usize = 2000;
+const WINDOWS: u64 = 30;
+
+/// An engine full of messages.
+pub(super) struct Filled {
+    pub(super) kind: Kind,
+    pub(super) home: Home,
+    /// Messages in it: the first ones of the history.
+    pub(super) count: u64,
+    /// Their bytes.
+    pub(super) raw: u64,
+}
+
+pub(super) fn run(run: &mut Run<'_>) -> Result<()> {
+    let count = run.options.sustained();
+    let messages = Messages::new(run.options.seed, CHANNELS, count, WINDOWS);
+    let setup = Setup {
+        counts: true,
+        ..run.options.setup()
+    };
+    // In a small run the cache and the memtable shrink along, so that the data is beyond both.
+    let share = usize::try_from(count).unwrap_or(usize::MAX);
+    let setup = Setup {
+        cache_bytes: setup.cache_bytes.min(share.saturating_mul(24)),
+        memtable_bytes: setup.memtable_bytes.min(share.saturating_mul(8)),
+        ..setup
+    };
+    let mut filled = Vec::new();
+    for kind in run.kinds.clone() {
+        run.step(names::SUSTAINED, kind, 0);
+        let home = run.open(kind, setup)?;
+        let (mut sample, written) = ingest(run, &*home.engine, &messages)?;
+        run.step("full compaction after it", kind, 0);
+        let raw = raw_bytes(&messages, written);
+        add_written(&mut sample, &*home.engine, raw);
+        let start = Instant::now();
+        home.engine.settle()?;
+        let settled = home.engine.file_bytes()?;
+        sample
+            .more
+            .insert("settle_seconds", start.elapsed().as_secs_f64());
+        sample.more.insert("raw_bytes", float(raw));
+        sample.more.insert("settled_bytes", float(settled));
+        sample
+            .more
+            .insert("bytes_per_raw_byte", float(settled) / float(raw));
+        run.add(names::SUSTAINED, kind, 0, sample);
+        filled.push(Filled {
+            kind,
+            home,
+            count: written,
+            raw,
+        });
+    }
+    beyond_cache::run(run, &messages, filled, setup.cache_bytes)
+}
+
+/// What the first `count` messages hold.
+fn raw_bytes(messages: &Messages, count: u64) -> u64 {
+    (0..count).map(|at| messages.at(at).raw_bytes()).sum()
+}
+
+fn ingest(run: &Run<'_>, engine: &dyn Engine, messages: &Messages) -> Result<(Sample, u64)> {
+    let count = run.options.sustained();
+    let (next, done) = (AtomicU64::new(0), AtomicU64::new(0));
+    let stop = AtomicBool::new(false);
+    let mut each_second = Vec::new();
+    let mut meter = Meter::default();
+    let start = Instant::now();
+    let mut ingest_seconds = 0.0;
+    meter.stretch_counted(|| {
+        std::thread::scope(|scope| -> Result<()> {
+            let writers: Vec<_> = (0..WRITERS)
+                .map(|_| {
+                    scope.spawn(|| {
+                        let written = write_lumps(engine, messages, (count, &next, &done), &stop);
+                        stop.fetch_or(written.is_err(), Ordering::Relaxed);
+                        written
+                    })
+                })
+                .collect();
+            each_second = watch(run, count, &done, &stop);
+            for writer in writers {
+                writer
+                    .join()
+                    .map_err(|_| anyhow::anyhow!("a writer panicked"))??;
+            }
+            Ok(())
+        })?;
+        ingest_seconds = start.elapsed().as_secs_f64();
+        engine.idle()?;
+        Ok(done.load(Ordering::Relaxed))
+    })?;
+    let written = done.load(Ordering::Relaxed);
+    let mut sample = meter.finish()?;
+    let slowest = each_second.iter().copied().min().unwrap_or(0);
+    let middle = median(each_second.iter().map(|count| float(*count)));
+    sample.more.extend([
+        ("ingest_seconds", ingest_seconds),
+        ("ingest_per_second", float(written) / ingest_seconds),
+        (
+            "idle_seconds",
+            start.elapsed().as_secs_f64() - ingest_seconds,
+        ),
+        ("slowest_second_share", float(slowest) / middle),
+        ("cut", f64::from(u8::from(written < count))),
+    ]);
+    sample.each_second = each_second;
+    Ok((sample, written))
+}
+
+/// Writes lumps until all messages are written or the run is cut.
+fn write_lumps(
+    engine: &dyn Engine,
+    messages: &Messages,
+    (count, next, done): (u64, &AtomicU64, &AtomicU64),
+    stop: &AtomicBool,
+) -> Result<()> {
+    while !stop.load(Ordering::Relaxed) {
+        let from = next.fetch_add(LUMP, Ordering::Relaxed);
+        if from >= count {
+            break;
+        }
+        let lump: Vec<_> = (from..count.min(from + LUMP))
+            .map(|at| messages.at(at))
+            .collect();
+        engine.write(&lump)?;
+        done.fetch_add(lump.len() as u64, Ordering::Relaxed);
+    }
+    Ok(())
+}
+
+/// Counts what is done in each whole second until all is, or until the time is up.
+fn watch(run: &Run<'_>, count: u64, done: &AtomicU64, stop: &AtomicBool) -> Vec<u64> {
+    let mut each_second = Vec::new();
+    let mut before = 0;
+    let start = Instant::now();
+    for second in 1..=run.options.sustained_seconds() {
+        let end = start + Duration::from_secs(second);
+        while Instant::now() < end {
+            if done.load(Ordering::Relaxed) >= count || stop.load(Ordering::Relaxed) {
+                return each_second;
+            }
+            std::thread::sleep(Duration::from_millis(10).min(end.duration_since(Instant::now())));
+        }
+        let now = done.load(Ordering::Relaxed);
+        each_second.push(now - before);
+        before = now;
+    }
+    stop.store(true, Ordering::Relaxed);
+    each_second
+}
+
+fn add_written(sample: &mut Sample, engine: &dyn Engine, raw: u64) {
+    let Some(written) = engine.written() else {
+        return;
+    };
+    let Written {
+        log,
+        flush,
+        compaction,
+    } = written;
+    let files = flush + compaction;
+    sample.more.extend([
+        ("log_bytes", float(log)),
+        ("flush_bytes", float(flush)),
+        ("compaction_bytes", float(compaction)),
+        ("write_amplification_files", float(files) / float(raw)),
+        ("write_amplification", float(files + log) / float(raw)),
+        ("rewrites", float(files) / float(flush.max(1))),
+    ]);
+}
