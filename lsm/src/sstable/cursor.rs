@@ -222,6 +222,8 @@ impl FileCursor {
         } else {
             number.checked_add(1).filter(|next| *next <= self.span.last)
         };
+        // Every range deletion is closed within its partition, also in a block that was skipped.
+        self.open = Timestamp::ZERO;
         next.map_or(Ok(()), |next| self.approach(next))
     }
 

@@ -299,6 +299,41 @@ fn the_size_of_the_cache_never_shows_in_what_is_read() {
     assert!(pages.windows(2).all(|pair| pair[0] == pair[1]));
 }
 
+/// A block that holds nothing but one edge of a deleted range is dead and skipped unread; the range
+/// must end there all the same.
+#[test]
+fn a_deleted_range_ends_in_a_block_that_is_skipped() {
+    let channel = partition("channel", 0);
+    for rows in 1..60 {
+        let engine = open(&memory(), options()).unwrap();
+        apply(
+            &engine,
+            1,
+            &[mutation(&channel, vec![insert(0, "x"), insert(200, "x")])],
+        );
+        flush(&engine);
+        // For some number of rows the end of the range is alone in the last block.
+        let text = "0123456789abcdefghijklmnopqrstuvwxyz";
+        let mut operations: Vec<Operation> = (100 - rows..100).map(|at| insert(at, text)).collect();
+        operations.push(delete_range(100, 110));
+        apply(&engine, 2, &[mutation(&channel, operations)]);
+        flush(&engine);
+        let found = numbers(&page(&engine, &channel, |_| ()));
+        assert_eq!(found.last(), Some(&200), "{rows} rows");
+    }
+    // The beginning of the range is alone in the first block, before a row that fills one.
+    let engine = open(&memory(), options()).unwrap();
+    apply(&engine, 1, &[mutation(&channel, vec![insert(0, "x")])]);
+    flush(&engine);
+    let operations = vec![delete_range(5, 9), insert(6, &"x".repeat(65_500))];
+    apply(&engine, 2, &[mutation(&channel, operations)]);
+    flush(&engine);
+    assert_eq!(
+        numbers(&page(&engine, &channel, |read| read.reverse = true)),
+        [6, 0]
+    );
+}
+
 /// What hides row 5 of the channel.
 fn deletions(channel: &PartitionKey) -> Vec<Change> {
     vec![
