@@ -25,11 +25,14 @@ pub(super) fn run(
     mut filled: Vec<Filled>,
     cache_bytes: usize,
 ) -> Result<()> {
-    let all = filled.iter().map(|it| it.count).max().unwrap_or(0);
-    // An engine whose ingest was cut holds less: its pages would be a smaller problem.
-    filled.retain(|it| it.count == all);
+    let most = filled.iter().map(|it| it.count).max().unwrap_or(0);
+    // An engine whose ingest was cut early holds much less: its pages would be a smaller problem.
+    filled.retain(|it| it.count >= most / 10 * 8);
+    // The windows that all of them have whole.
+    let all = filled.iter().map(|it| it.count).min().unwrap_or(0);
+    let whole = messages.at(all).bucket();
     let time = Duration::from_millis(run.options.millis());
-    let windows = messages.at(all.saturating_sub(1)).bucket() + 1;
+    let windows = whole.max(1);
     let seed = run.options.seed;
     for round in 0..run.options.rounds() {
         let mut seen_by = Vec::new();

@@ -48,7 +48,7 @@ pub(super) fn run(run: &mut Run<'_>) -> Result<()> {
     for kind in run.kinds.clone() {
         run.step(names::SUSTAINED, kind, 0);
         let home = run.open(kind, setup)?;
-        let (mut sample, written) = ingest(run, &*home.engine, &messages)?;
+        let (mut sample, written) = ingest(run, (kind, &*home.engine), &messages)?;
         run.step("full compaction after it", kind, 0);
         let raw = raw_bytes(&messages, written);
         add_written(&mut sample, &*home.engine, raw);
@@ -79,7 +79,12 @@ fn raw_bytes(messages: &Messages, count: u64) -> u64 {
     (0..count).map(|at| messages.at(at).raw_bytes()).sum()
 }
 
-fn ingest(run: &Run<'_>, engine: &dyn Engine, messages: &Messages) -> Result<(Sample, u64)> {
+fn ingest(
+    run: &Run<'_>,
+    (kind, engine): (Kind, &dyn Engine),
+    messages: &Messages,
+) -> Result<(Sample, u64)> {
+    let most_seconds = run.options.sustained_seconds(kind);
     let count = run.options.sustained();
     let (next, done) = (AtomicU64::new(0), AtomicU64::new(0));
     let stop = AtomicBool::new(false);
@@ -98,7 +103,7 @@ fn ingest(run: &Run<'_>, engine: &dyn Engine, messages: &Messages) -> Result<(Sa
                     })
                 })
                 .collect();
-            each_second = watch(run, count, &done, &stop);
+            each_second = watch(most_seconds, count, &done, &stop);
             for writer in writers {
                 writer
                     .join()
@@ -150,11 +155,11 @@ fn write_lumps(
 }
 
 /// Counts what is done in each whole second until all is, or until the time is up.
-fn watch(run: &Run<'_>, count: u64, done: &AtomicU64, stop: &AtomicBool) -> Vec<u64> {
+fn watch(most_seconds: u64, count: u64, done: &AtomicU64, stop: &AtomicBool) -> Vec<u64> {
     let mut each_second = Vec::new();
     let mut before = 0;
     let start = Instant::now();
-    for second in 1..=run.options.sustained_seconds() {
+    for second in 1..=most_seconds {
         let end = start + Duration::from_secs(second);
         while Instant::now() < end {
             if done.load(Ordering::Relaxed) >= count || stop.load(Ordering::Relaxed) {
