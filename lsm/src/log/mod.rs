@@ -3,14 +3,15 @@
 //! Raft groups append entries, save votes, truncate and purge. Each call changes memory at once,
 //! is visible to readers at once, and waits in one queue. The owner's log thread calls
 //! [`Log::wait`] and [`Log::flush`]: a flush writes what waits as one group commit with one write
-//! and one sync, whoever it came from, and then tells everybody. The bytes are described in
-//! `docs/formats/log.md`.
+//! and one sync, whoever it came from, and then tells everybody. A caller that can block needs no
+//! such thread: [`Log::commit`] commits on the caller's own, for all who wait. The bytes are
+//! described in `docs/formats/log.md`.
 //!
 //! # Reading order
 //!
-//! `types`, `span` (the rules of one group's log), `shared` (what callers see), [`record`] and
-//! [`page`] (the bytes), `segment`, `writer`, `ledger` (what is on disk), `scan` (torn tail or
-//! damage), `recovery`, `fetch`.
+//! `types`, `span` (the rules of one group's log), `shared` (what callers see), `commit` (who writes
+//! when), [`record`] and [`page`] (the bytes), `segment`, `writer`, `ledger` (what is on disk), `scan`
+//! (torn tail or damage), `recovery`, `fetch`.
 //!
 //! # Invariants
 //!
@@ -31,6 +32,7 @@
 //! Compression (callers batch and compress better), removal of a group, rewriting of old entries
 //! so that a slow group does not hold old segments: see [`Log::oldest_pinned`].
 
+mod commit;
 mod fetch;
 mod ledger;
 pub mod page;
@@ -51,7 +53,7 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
-use shared::{Batch, Change, Shared};
+use shared::{Change, Shared};
 pub use types::{
     Completion, Entry, GroupId, GroupState, LeaderId, LogId, LogMetrics, LogOptions, Vote,
 };
@@ -71,8 +73,10 @@ struct Inner {
     options: LogOptions,
     shared: Mutex<Shared>,
     has_work: Condvar,
-    /// Taken before `shared` when both are.
     writer: Mutex<Writer>,
+    /// Held while completions run, so that they run in order. Locks are taken in the order
+    /// `writer`, `completing`, `shared`.
+    completing: Mutex<()>,
 }
 
 impl Log {
@@ -87,6 +91,7 @@ impl Log {
             shared: Mutex::new(shared),
             has_work: Condvar::new(),
             writer: Mutex::new(writer),
+            completing: Mutex::new(()),
         })))
     }
 
@@ -160,7 +165,9 @@ impl Log {
     /// damage to the last commit is told from a torn one from then on.
     pub fn wait(&self, timeout: Duration) -> bool {
         let mut shared = self.0.shared.lock();
-        let has_work = |shared: &Shared| shared.has_pending() || shared.check_usable().is_err();
+        let has_work = |shared: &Shared| {
+            (shared.has_pending() && !shared.is_led) || shared.check_usable().is_err()
+        };
         if !has_work(&shared) {
             self.0.has_work.wait_for(&mut shared, timeout);
         }
@@ -173,7 +180,10 @@ impl Log {
             && !writer.tail.is_marked
             && let Err(error) = writer.write_mark(0)
         {
+            drop(writer);
+            let telling = self.0.completing.lock();
             self.0.fail(&error, None);
+            drop(telling);
             return true;
         }
         false
@@ -185,9 +195,26 @@ impl Log {
     /// After an error of kind [`crate::ErrorKind::Io`] or [`crate::ErrorKind::NoSpace`] the log
     /// refuses every call: stop the process.
     pub fn flush(&self) -> Result<bool> {
-        let mut writer = self.0.writer.lock();
         self.0.shared.lock().check_usable()?;
-        self.0.flush(&mut writer)
+        self.0.flush()
+    }
+
+    /// Returns when all calls made before it are durable and their completions have run.
+    ///
+    /// If nobody commits, this thread does, for all who wait; otherwise it waits for the one that
+    /// does, and may be called to commit what that one left. A lone writer that appends and commits
+    /// thus pays for one write and one sync and for no other thread. Needs no thread in
+    /// [`Self::wait`], and gets on with one. Must not be called from a completion.
+    ///
+    /// Fails like [`Self::flush`]; then nothing is known about what it waited for.
+    pub fn commit(&self) -> Result<()> {
+        self.0.commit()
+    }
+
+    /// [`Self::append`] and [`Self::commit`] in one: returns when the entries are durable.
+    pub fn append_durable(&self, group: GroupId, entries: Vec<Entry>) -> Result<()> {
+        self.append(group, entries, Box::new(|_| ()))?;
+        self.commit()
     }
 
     /// The group whose oldest entry is in the oldest segment in use, and the index of that entry:
@@ -211,11 +238,10 @@ impl Log {
     pub fn close(&self) -> Result<()> {
         self.0.shared.lock().is_closed = true;
         self.0.has_work.notify_all();
-        let mut writer = self.0.writer.lock();
-        let Some(lock) = writer.lock.take() else {
+        let Some(lock) = self.0.writer.lock().lock.take() else {
             return Ok(());
         };
-        let flushed = self.0.flush_all(&mut writer);
+        let flushed = self.0.flush_all();
         drop(lock);
         flushed
     }
@@ -225,62 +251,10 @@ impl Log {
         shared.check_usable()?;
         let was_idle = !shared.has_pending();
         change(&mut shared, &self.0.options)?;
-        if was_idle && shared.has_pending() {
+        if was_idle && shared.has_pending() && !shared.is_led {
             self.0.has_work.notify_one();
         }
         Ok(())
-    }
-}
-
-impl Inner {
-    fn flush(&self, writer: &mut Writer) -> Result<bool> {
-        let batch = self.shared.lock().take_batch(writer.commit_bytes_max());
-        let Some(batch) = batch else { return Ok(false) };
-        match self.write(writer, &batch) {
-            Ok(()) => batch.complete(&Ok(())),
-            Err(error) => {
-                self.fail(&error, Some(batch));
-                return Err(error);
-            }
-        }
-        // Nobody waits for this.
-        if let Err(error) = writer.remove_free(&self.shared) {
-            self.fail(&error, None);
-            return Err(error);
-        }
-        Ok(true)
-    }
-
-    fn write(&self, writer: &mut Writer, batch: &Batch) -> Result<()> {
-        let places = writer.commit(&self.shared, batch)?;
-        let mut shared = self.shared.lock();
-        shared.committed(batch, &places)?;
-        shared.evict(self.options.hot_bytes);
-        Ok(())
-    }
-
-    fn flush_all(&self, writer: &mut Writer) -> Result<()> {
-        if let Some(error) = &self.shared.lock().failed {
-            return Err(error.clone());
-        }
-        while self.flush(writer)? {}
-        if !writer.tail.is_marked {
-            writer.write_mark(0)?;
-        }
-        writer.tail.segment.file.sync_data()
-    }
-
-    /// Makes the log refuse every call and tells everybody who waits.
-    fn fail(&self, error: &Error, batch: Option<Batch>) {
-        let rest = {
-            let mut shared = self.shared.lock();
-            shared.failed.get_or_insert_with(|| error.clone());
-            shared.take_all()
-        };
-        for batch in batch.into_iter().chain(rest) {
-            batch.complete(&Err(error.clone()));
-        }
-        self.has_work.notify_all();
     }
 }
 

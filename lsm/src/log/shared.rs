@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::commit::Waiter;
 use super::ledger::{Ledger, Place};
 use super::record::{Body, CONTROL_BYTES_MAX, ENTRY_OVERHEAD_BYTES, Record};
 use super::segment::Segment;
@@ -78,7 +79,13 @@ pub(super) struct Shared {
     pending: VecDeque<Pending>,
     pending_bytes: usize,
     next_ticket: u64,
-    durable_ticket: u64,
+    pub(super) durable_ticket: u64,
+    /// Up to here completions have run.
+    pub(super) told_ticket: u64,
+    /// Whether somebody commits, or was just told to.
+    pub(super) is_led: bool,
+    /// Threads that wait for a commit, by the last change they wait for.
+    pub(super) waiters: VecDeque<Arc<Waiter>>,
     hot_bytes: usize,
     pub(super) failed: Option<Error>,
     pub(super) is_closed: bool,
@@ -123,6 +130,11 @@ impl Pending {
 }
 
 impl Batch {
+    /// Position in the queue of its last change.
+    pub(super) fn last_ticket(&self) -> u64 {
+        self.last_ticket
+    }
+
     /// The records to write, in order.
     pub(super) fn records(&self) -> impl Iterator<Item = Record<'_>> {
         let committed = self.committed.iter();
@@ -170,6 +182,9 @@ impl Shared {
             pending_bytes: 0,
             next_ticket: 1,
             durable_ticket: 0,
+            told_ticket: 0,
+            is_led: false,
+            waiters: VecDeque::new(),
             hot_bytes: 0,
             failed: None,
             is_closed: false,
@@ -177,13 +192,20 @@ impl Shared {
         }
     }
 
+    /// Fails if the log failed.
+    pub(super) fn check_failed(&self) -> Result<()> {
+        match &self.failed {
+            Some(error) => {
+                let context = "the log failed earlier and refuses every call, stop the process";
+                Err(error.context(context))
+            }
+            None => Ok(()),
+        }
+    }
+
     /// Fails if the log cannot be used any more.
     pub(super) fn check_usable(&self) -> Result<()> {
-        if let Some(error) = &self.failed {
-            return Err(
-                error.context("the log failed earlier and refuses every call, stop the process")
-            );
-        }
+        self.check_failed()?;
         if self.is_closed {
             Err(Error::closed("the log"))
         } else {
@@ -208,6 +230,11 @@ impl Shared {
 
     pub(super) fn has_pending(&self) -> bool {
         !self.pending.is_empty()
+    }
+
+    /// Position in the queue of the last change.
+    pub(super) fn last_ticket(&self) -> u64 {
+        self.next_ticket - 1
     }
 
     /// The view of a group, created if the log has room for one more.
@@ -425,12 +452,18 @@ impl Shared {
 
     /// The segments that no entry needs, oldest first. Never the last one.
     pub(super) fn free_segments(&self) -> Vec<Arc<Segment>> {
+        self.free().map(Arc::clone).collect()
+    }
+
+    /// Whether more than `spare` segments are free.
+    pub(super) fn has_excess(&self, spare: usize) -> bool {
+        self.free().nth(spare).is_some()
+    }
+
+    fn free(&self) -> impl Iterator<Item = &Arc<Segment>> {
         let last = self.segments.keys().next_back().copied().unwrap_or(0);
         let needed = self.ledger.oldest_live().unwrap_or(last).min(last);
-        self.segments
-            .range(..needed)
-            .map(|(_, segment)| Arc::clone(segment))
-            .collect()
+        self.segments.range(..needed).map(|(_, segment)| segment)
     }
 
     /// Finds the entries of `[start, end)`, the first always, more while they fit in `max_bytes`.

@@ -45,9 +45,10 @@ pub struct Entry {
     pub payload: Bytes,
 }
 
-/// Called once, from the thread that runs [`super::Log::flush`] or [`super::Log::close`], when the
-/// call it was given to is durable or never will be. It runs without any lock of the log held, and
-/// should be quick: the next group commit waits for it.
+/// Called once, from the thread that runs [`super::Log::flush`], [`super::Log::commit`] or
+/// [`super::Log::close`], when the call it was given to is durable or never will be. Completions run
+/// one at a time, in the order of the calls. They should be quick, because the completions of the
+/// next group commit wait for them, and must not flush, commit or close; every other call is fine.
 pub type Completion = Box<dyn FnOnce(Result<()>) + Send>;
 
 /// What the log knows about one group, everything not yet durable included.

@@ -2,8 +2,8 @@
 //!
 //! # Invariants
 //!
-//! * A page is written once per life of its segment, except that a mark gives way to the commit
-//!   that follows it. No write touches a page that holds a durable record.
+//! * A page is written once per life of its segment, except that zeros and a mark give way to the
+//!   commit that follows. No write touches a page that holds a durable record.
 //! * A commit is written after the one before it was synced.
 //! * A segment's name is durable before its first byte is written, its header and checkpoint before
 //!   the first commit after them, and no number is used twice.
@@ -11,6 +11,11 @@
 //! # Cost
 //!
 //! One write and one sync per commit; two more syncs and a directory sync per segment.
+//!
+//! Syncing a write into space that was reserved and never written makes the file system commit to
+//! its journal that the space holds data now, which costs about half a sync more. Hence a small
+//! commit at the edge of such space writes zeros behind itself, [`FILL_PAGES`] at once, which the
+//! next commits overwrite. A reused segment has been written all over and needs none.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -27,13 +32,20 @@ use super::shared::{Batch, Shared};
 use super::types::{GroupId, LogOptions};
 use crate::encoding::checksum;
 use crate::error::{Error, Result};
+use crate::limits::PAGE_BYTES;
 use crate::vfs::{Lock, Vfs};
+
+/// Pages that a small commit at the edge of written space fills with zeros behind itself. A commit of
+/// as many pages does not: its share of the journal's cost is small, and zeros are bytes too.
+const FILL_PAGES: u32 = 64;
 
 /// Where writing goes on.
 #[derive(Debug)]
 pub(super) struct Tail {
     pub(super) segment: Arc<Segment>,
     pub(super) next_page: u32,
+    /// Pages from here on were never written since the file was made.
+    pub(super) fresh_page: u32,
     pub(super) next_commit: u64,
     pub(super) is_marked: bool,
 }
@@ -129,12 +141,21 @@ impl Writer {
             (first_page, *next_commit),
             &self.stream,
         );
+        let end = first_page + parts;
+        let fresh_page = self.tail.fresh_page;
+        if end > fresh_page && parts < FILL_PAGES {
+            let fill_end = end.saturating_add(FILL_PAGES).min(segment.pages());
+            let len = page_offset(fill_end - first_page);
+            self.pages
+                .resize(usize::try_from(len).unwrap_or(usize::MAX), 0);
+        }
         segment
             .file
             .write_at(&self.pages, page_offset(first_page))?;
         segment.file.sync_data()?;
         let id = segment.id();
         let written = self.pages.len() as u64;
+        self.tail.fresh_page = fresh_page.max(first_page + whole_pages(self.pages.len()));
         // A rare large entry does not keep its buffers for good.
         let capacity = self.options.commit_bytes.saturating_mul(2);
         self.stream.clear();
@@ -262,7 +283,8 @@ pub(super) fn create_segment(
         }
         None => vfs.create(&path)?,
     };
-    if file.len()? > options.segment_bytes {
+    let old_bytes = file.len()?;
+    if old_bytes > options.segment_bytes {
         file.set_len(options.segment_bytes)?;
     }
     file.allocate(options.segment_bytes)?;
@@ -297,12 +319,19 @@ pub(super) fn create_segment(
     encode_commit(&mut pages, context, (FIRST_PAGE, new.first_commit), &stream);
     file.write_at(&pages, 0)?;
     file.sync_data()?;
+    let next_page = FIRST_PAGE + count_parts(stream.len());
     Ok(Tail {
         segment: Arc::new(Segment::new(header, path, file)?),
-        next_page: FIRST_PAGE + count_parts(stream.len()),
+        next_page,
+        // A file that is reused at its full length was left because it was full.
+        fresh_page: whole_pages(usize::try_from(old_bytes).unwrap_or(0)).max(next_page),
         next_commit: new.first_commit + 1,
         is_marked: false,
     })
+}
+
+fn whole_pages(bytes: usize) -> u32 {
+    u32::try_from(bytes / PAGE_BYTES).unwrap_or(u32::MAX)
 }
 
 /// Pages that a record stream takes; an empty one takes one.

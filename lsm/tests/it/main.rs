@@ -14,6 +14,7 @@ mod engine_basics;
 mod engine_support;
 mod invariants;
 mod log_calls;
+mod log_commit;
 mod log_damage;
 mod log_support;
 mod model;
