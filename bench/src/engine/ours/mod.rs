@@ -1,4 +1,4 @@
-//! chatdb's engine as a node drives it: one synced commit of the shared log for all waiting writers, then the
+//! chatdb's engine as its log is made for: one synced commit for all waiting writers, made by one of them, then the
 //! memtable; flush and compaction on threads of their own.
 //!
 //! Raft, CQL and the network are left out, as they are for the peers.
@@ -8,7 +8,6 @@ mod rows;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
 use anyhow::Result;
@@ -18,17 +17,14 @@ use lsm::{BlockCache, Engine as Tablet, EngineOptions, SliceRead, TableOptions, 
 
 use super::{Engine, Seen, Setup, Touched, Written};
 use crate::messages::{BUCKET_MS, Message, time_of};
-use node::{Committed, Node};
+use node::Node;
 use rows::{TABLE, partition};
 
-/// Writes that may wait to be applied.
-const APPLY_QUEUE: usize = 4096;
 const DAY_MS: u64 = 24 * 3600 * 1000;
 
 /// An open tablet with its log.
 pub(super) struct Ours {
     node: Arc<Node>,
-    apply: SyncSender<Committed>,
     threads: Vec<JoinHandle<()>>,
     setup: Setup,
 }
@@ -48,21 +44,13 @@ impl Ours {
         });
         tablet.define_table(TABLE, TableOptions { windowed })?;
         let node = Node::new(log, tablet, setup.memtable_bytes);
-        let (apply, committed) = sync_channel(APPLY_QUEUE);
         let threads = vec![
-            node.spawn("log", Node::sync_log),
             node.spawn("flush", Node::flush_full),
             node.spawn("compact", Node::compact_always),
-            node.spawn("apply", move |node| {
-                for entries in committed {
-                    node.apply(&entries);
-                }
-            }),
         ];
         node.recover()?;
         Ok(Self {
             node,
-            apply,
             threads,
             setup,
         })
@@ -91,12 +79,7 @@ impl Ours {
 
 impl Engine for Ours {
     fn write(&self, messages: &[Message<'_>]) -> Result<()> {
-        let apply = self.apply.clone();
-        self.node.write(messages, move |committed| {
-            apply
-                .send(committed)
-                .expect("the apply thread outlives the writers");
-        })
+        self.node.write(messages)
     }
 
     fn load(&self, messages: &[Message<'_>]) -> Result<()> {
@@ -163,7 +146,7 @@ impl Engine for Ours {
         format!(
             "chatdb: one window per ten days, zstd level {}, blocks of {} KiB, partition filters; memtable {} MiB \
              (writers are slowed from 1.5 of it on, stopped at 3), cache {} MiB; log segments of {} MiB, one entry per \
-             message, one sync for all that wait; one thread each for log, apply, flush, compaction; the expired window \
+             message, one sync for all that wait, made by one of them; one thread each for flush and compaction; the expired window \
              has a time to live on every row",
             options.compression_level,
             options.block_bytes >> 10,
@@ -177,8 +160,6 @@ impl Engine for Ours {
 impl Drop for Ours {
     fn drop(&mut self) {
         self.node.close();
-        let (closed, _) = sync_channel(1);
-        drop(std::mem::replace(&mut self.apply, closed)); // ends the apply thread
         for thread in self.threads.drain(..) {
             drop(thread.join());
         }

@@ -1,8 +1,8 @@
-//! The threads around a tablet and its log: one syncs the log, one applies, one flushes, one compacts.
+//! A tablet and its log, and the threads around them: writers commit and apply, one thread flushes, one compacts.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::thread::{JoinHandle, Thread};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -27,7 +27,7 @@ pub(super) struct Node {
     pub(super) memtable_bytes: usize,
     /// Indexes given out; held while an entry enters the log, so that the log is in index order.
     pub(super) indexes: Mutex<Indexes>,
-    /// Bytes of memtables as last seen by the thread that applies.
+    /// Bytes of memtables as last seen by a thread that applied.
     memory_bytes: AtomicUsize,
     /// Time of the newest message.
     now_ms: AtomicU64,
@@ -39,15 +39,6 @@ pub(super) struct Node {
 pub(super) struct Indexes {
     pub(super) loaded: u64,
     pub(super) logged: u64,
-}
-
-/// Committed entries on their way to the memtable.
-pub(super) struct Committed {
-    first_index: u64,
-    changes: Vec<Change>,
-    newest_ms: u64,
-    writer: Thread,
-    done: Arc<AtomicBool>,
 }
 
 impl Node {
@@ -89,42 +80,19 @@ impl Node {
         self.now_ms.load(Ordering::Relaxed)
     }
 
-    pub(super) fn sync_log(&self) {
-        while !self.is_closing() {
-            if !self.log.wait(Duration::from_millis(50)) {
-                continue;
-            }
-            if let Err(error) = self.log.flush() {
-                // Closing the log is what ends this loop; nothing waits for it any more.
-                assert!(
-                    self.is_closing(),
-                    "the disk under the benchmark takes writes: {error}"
-                );
-            }
-        }
-    }
-
-    /// Writes messages to the log, one entry each, and waits until they are durable and applied.
-    pub(super) fn write(
-        &self,
-        messages: &[Message<'_>],
-        apply: impl FnOnce(Committed) + Send + 'static,
-    ) -> Result<()> {
+    /// Writes messages to the log, one entry each, and returns when they are durable and applied.
+    ///
+    /// Whoever finds nobody committing commits for all who wait, on its own thread; the entries are applied in the
+    /// order of the log by the thread that made them durable.
+    pub(super) fn write(self: &Arc<Self>, messages: &[Message<'_>]) -> Result<()> {
         self.hold_back();
         let changes: Vec<Change> = messages.iter().map(|it| rows::upsert(it, None)).collect();
         let payloads: Vec<Bytes> = messages.iter().map(rows::payload).collect();
         let newest_ms = messages.iter().map(|it| time_of(it.id)).max().unwrap_or(0);
-        let done = Arc::new(AtomicBool::new(false));
-        let mut committed = Committed {
-            first_index: 0,
-            changes,
-            newest_ms,
-            writer: std::thread::current(),
-            done: Arc::clone(&done),
-        };
+        let node = Arc::clone(self);
         {
             let mut indexes = self.indexes.lock();
-            committed.first_index = indexes.loaded + indexes.logged + 1;
+            let first_index = indexes.loaded + indexes.logged + 1;
             let first = indexes.logged + 1;
             indexes.logged += payloads.len() as u64;
             let entries = payloads.into_iter().zip(first..).map(|(payload, index)| {
@@ -134,26 +102,21 @@ impl Node {
             });
             let completion = Box::new(move |synced: lsm::Result<()>| {
                 synced.expect("the disk under the benchmark takes writes");
-                apply(committed);
+                node.apply(first_index, &changes, newest_ms);
             });
             self.log.append(GROUP, entries.collect(), completion)?;
         }
-        while !done.load(Ordering::Acquire) {
-            std::thread::park();
-        }
-        Ok(())
+        Ok(self.log.commit()?)
     }
 
-    pub(super) fn apply(&self, committed: &Committed) {
-        for (change, index) in committed.changes.iter().zip(committed.first_index..) {
+    fn apply(&self, first_index: u64, changes: &[Change], newest_ms: u64) {
+        for (change, index) in changes.iter().zip(first_index..) {
             let applied = self
                 .tablet
                 .apply(index, Timestamp(index), std::slice::from_ref(change));
             applied.expect("a generated row is valid");
         }
-        self.applied(committed.newest_ms);
-        committed.done.store(true, Ordering::Release);
-        committed.writer.unpark();
+        self.applied(newest_ms);
     }
 
     fn applied(&self, newest_ms: u64) {
