@@ -49,7 +49,7 @@ pub fn encode_scalar(value: &Value) -> Result<Bytes> {
 }
 
 /// The scalar of this type in `bytes`.
-pub fn decode_scalar(scalar: ScalarType, bytes: &Bytes) -> Result<Value> {
+pub fn decode_scalar(scalar: ScalarType, bytes: &[u8]) -> Result<Value> {
     let damaged = || {
         Error::corrupt(format!(
             "a stored {scalar} of {} bytes is not a {scalar}",
@@ -66,7 +66,7 @@ pub fn decode_scalar(scalar: ScalarType, bytes: &Bytes) -> Result<Value> {
             let text = std::str::from_utf8(bytes).map_err(|_| damaged())?;
             Value::Text(text.to_owned())
         }
-        ScalarType::Blob => Value::Blob(bytes.clone()),
+        ScalarType::Blob => Value::Blob(Bytes::copy_from_slice(bytes)),
         ScalarType::Boolean => match array::<1>(bytes).ok_or_else(damaged)? {
             [0] => Value::Boolean(false),
             [1] => Value::Boolean(true),

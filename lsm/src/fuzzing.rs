@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::manifest::{Edit, decode_manifest};
-use crate::row::{Timestamp, codec};
+use crate::row::{Timestamp, codec, view};
 use crate::sstable::fuzz;
 use crate::vfs::{MemoryVfs, Vfs};
 
@@ -18,10 +18,22 @@ pub fn row(bytes: &[u8]) {
     let base = Timestamp(1_000_000);
     let body = Bytes::copy_from_slice(bytes);
     let is_live = codec::is_live(&body, base, Timestamp(7), 7);
-    let Ok(row) = codec::decode(&body, base) else {
-        return;
+    let summary = codec::inspect(&body, base);
+    view::look_at(&body, base);
+    let row = match codec::decode(&body, base) {
+        Ok(row) => row,
+        Err(error) => {
+            assert_eq!(summary, Err(error));
+            return;
+        }
     };
     is_live.expect("what decodes can be looked at");
+    let summary = summary.expect("what decodes is sound");
+    let visible = row.clone().visible(Timestamp(7), 7);
+    if summary.is_whole(Timestamp(7), 7) {
+        assert_eq!(visible.as_ref(), Some(&row));
+        view::check_view(&body, base, &row);
+    }
     let mut again = Vec::new();
     codec::encode(&row, base, &mut again);
     assert_eq!(codec::decode(&Bytes::from(again), base), Ok(row));

@@ -50,6 +50,6 @@ pub use error::{Error, ErrorKind, Result};
 pub use metrics::EngineMetrics;
 pub use options::{EngineOptions, TableOptions, WindowOptions};
 pub use row::{
-    Cell, CellValue, CellWrite, Change, ColumnId, Liveness, Mutation, Operation, PartitionKey, Row,
-    RowLiveness, TableId, Timestamp, Window,
+    Cell, CellRef, CellValue, CellWrite, Cells, Change, ColumnId, Liveness, Mutation, Operation,
+    PartitionKey, Row, RowLiveness, Rows, StaticRow, TableId, Timestamp, Window,
 };

@@ -6,11 +6,11 @@ use crate::command::{
 use crate::error::{Error, Result};
 use crate::result::{ColumnSpec, ResultSet};
 use crate::schema::{Column, Table};
-use crate::tablet::cells_value;
+use crate::tablet::{cells_of, cells_value};
 use crate::types::ScalarType;
 use crate::value::Value;
 use bytes::Bytes;
-use lsm::{Cell, CellValue, ColumnId, Timestamp};
+use lsm::{CellRef, ColumnId, Timestamp};
 use std::sync::Arc;
 
 /// A write to propose.
@@ -135,14 +135,15 @@ impl WritePlan {
         if !current.exists {
             return Ok(Vec::new());
         }
-        let cells: Vec<Cell> = current
+        let cells: Vec<CellRef<'_>> = current
             .cells
             .iter()
-            .map(|(column, path, value)| Cell {
+            .map(|(column, path, value)| CellRef {
                 column: *column,
-                path: path.clone(),
+                path,
                 timestamp: Timestamp::ZERO,
-                value: CellValue::Live(value.clone()),
+                value,
+                expires_at_ms: None,
             })
             .collect();
         let is_shown = |column: &&Column| shown.as_ref().is_none_or(|ids| ids.contains(&column.id));
@@ -151,7 +152,7 @@ impl WritePlan {
             .iter()
             .filter(is_shown)
             .map(|column| {
-                let value = cells_value(&cells, column.id, column.data_type)?;
+                let value = cells_value(cells_of(&cells, column.id), column.data_type)?;
                 Ok((
                     ColumnSpec::new(column.name.clone(), column.data_type),
                     value,

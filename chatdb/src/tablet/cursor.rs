@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::plan::{ReadPlan, Shape, Slice, Source};
 use crate::result::{QueryStats, ResultSet};
 use crate::value::Value;
-use lsm::{Cell, Engine, PartitionKey, ReadStats, Row, ScanRead, SlicePage, SliceRead};
+use lsm::{Engine, PartitionKey, ReadStats, Rows, ScanRead, SlicePage, SliceRead, StaticRow};
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -206,9 +206,13 @@ impl<'a> ReadCursor<'a> {
         };
         self.spend(&page.stats);
         let at_end = page.resume_after.is_none();
-        self.add(partition, (&page.static_cells, &page.rows), now_ms)?;
+        self.add(
+            partition,
+            (&page.static_row, &page.rows, usize::MAX),
+            now_ms,
+        )?;
         if at_end && self.place.returned_of_partition == 0 {
-            self.add_static_only(partition, &page.static_cells, now_ms)?;
+            self.add_static_only(partition, &page.static_row, now_ms)?;
         }
         if self.partition_room() == 0 {
             self.next_partition();
@@ -265,13 +269,16 @@ impl<'a> ReadCursor<'a> {
             });
             if scanned.rows.is_empty() {
                 if self.place.returned_of_partition == 0 && !goes_on {
-                    self.add_static_only(partition, &scanned.static_cells, now_ms)?;
+                    self.add_static_only(partition, &scanned.static_row, now_ms)?;
                 }
                 continue;
             }
             let room = usize::try_from(self.partition_room()).unwrap_or(usize::MAX);
-            let rows = scanned.rows.get(..room).unwrap_or(&scanned.rows);
-            self.add(partition, (&scanned.static_cells, rows), now_ms)?;
+            self.add(
+                partition,
+                (&scanned.static_row, &scanned.rows, room),
+                now_ms,
+            )?;
         }
         self.place.scan = page.resume;
         let is_full = self.partition_room() == 0;
@@ -298,25 +305,25 @@ impl<'a> ReadCursor<'a> {
         Ok(())
     }
 
-    /// Adds rows of a partition to the result.
+    /// Adds the first `room` rows of a partition to the result.
     fn add(
         &mut self,
         partition: &PartitionKey,
-        (statics, rows): (&[Cell], &[Row]),
+        (statics, rows, room): (&StaticRow, &Rows, usize),
         now_ms: u64,
     ) -> Result<()> {
-        let count = u64::try_from(rows.len()).unwrap_or(u64::MAX);
+        let room = room.min(rows.len());
+        let count = u64::try_from(room).unwrap_or(u64::MAX);
         self.place.returned_of_partition += count;
         if self.plan.shape == Shape::Count {
             self.counted += count;
             return Ok(());
         }
         self.place.returned += count;
-        let source = PartitionRows::new(self.plan, partition, statics, now_ms)?;
-        for row in rows {
-            let cells = row.cells.iter().map(cell_bytes).sum::<usize>();
-            self.bytes += row.clustering.len() + cells;
+        let mut source = PartitionRows::new(self.plan, partition, statics, now_ms)?;
+        for row in rows.iter().take(room) {
             self.rows.push(source.row(Some(row))?);
+            self.bytes += row.clustering.len() + source.row_bytes();
         }
         Ok(())
     }
@@ -325,7 +332,7 @@ impl<'a> ReadCursor<'a> {
     fn add_static_only(
         &mut self,
         partition: &PartitionKey,
-        statics: &[Cell],
+        statics: &StaticRow,
         now_ms: u64,
     ) -> Result<()> {
         if statics.is_empty() || !self.plan.shows_static_only {
@@ -333,15 +340,11 @@ impl<'a> ReadCursor<'a> {
         }
         self.place.returned += 1;
         self.place.returned_of_partition += 1;
-        self.bytes += statics.iter().map(cell_bytes).sum::<usize>();
-        let source = PartitionRows::new(self.plan, partition, statics, now_ms)?;
+        self.bytes += statics.cells().map(|cell| cell.size()).sum::<usize>();
+        let mut source = PartitionRows::new(self.plan, partition, statics, now_ms)?;
         self.rows.push(source.row(None)?);
         Ok(())
     }
-}
-
-fn cell_bytes(cell: &Cell) -> usize {
-    cell.path.len() + cell.value.bytes().map_or(0, bytes::Bytes::len)
 }
 
 /// Whether no key lies between the bounds.

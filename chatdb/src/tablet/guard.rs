@@ -4,14 +4,21 @@ use crate::command::{CellComparison, CellTest, CurrentRow, Guard, Write};
 use crate::encoding::decode_scalar;
 use crate::error::Result;
 use bytes::Bytes;
-use lsm::{Cell, Engine, Row, SliceRead};
+use lsm::{Cells, Engine, Row, SlicePage, SliceRead};
 use std::cmp::Ordering;
 use std::ops::Bound;
 
 /// The state that a guard looks at.
 struct Current {
-    row: Option<Row>,
-    statics: Vec<Cell>,
+    page: SlicePage,
+    /// Whether the page was read for a row, and not for the static cells alone.
+    has_row: bool,
+}
+
+impl Current {
+    fn row(&self) -> Option<Row<'_>> {
+        self.page.rows.first().filter(|_| self.has_row)
+    }
 }
 
 /// `None` when the guard of the write holds, else the row that made it fail.
@@ -22,8 +29,8 @@ pub(super) fn judge(engine: &Engine, write: &Write, now_ms: u64) -> Result<Optio
     };
     let current = read(engine, write, row.as_ref(), now_ms)?;
     let exists = match row {
-        Some(_) => current.row.is_some(),
-        None => !current.statics.is_empty(),
+        Some(_) => current.row().is_some(),
+        None => !current.page.static_row.is_empty(),
     };
     let holds = match &write.guard {
         Guard::None => true,
@@ -36,17 +43,18 @@ pub(super) fn judge(engine: &Engine, write: &Write, now_ms: u64) -> Result<Optio
     if holds {
         return Ok(None);
     }
-    let cells = current
-        .row
-        .into_iter()
-        .flat_map(|row| row.cells)
-        .chain(current.statics);
-    let visible = cells.filter_map(|cell| {
-        let value = cell.value.bytes()?.clone();
-        Some((cell.column, cell.path, value))
+    let own = current.row().into_iter().flat_map(|row| row.cells());
+    let cells = own.chain(current.page.static_row.cells());
+    let copied = cells.map(|cell| {
+        let (path, value) = (cell.path, cell.value);
+        (
+            cell.column,
+            Bytes::copy_from_slice(path),
+            Bytes::copy_from_slice(value),
+        )
     });
     // Sorted by column again, as whoever shows them expects.
-    let mut cells: Vec<_> = visible.collect();
+    let mut cells: Vec<_> = copied.collect();
     cells.sort_by(|(a, a_path, _), (b, b_path, _)| (a, a_path).cmp(&(b, b_path)));
     Ok(Some(CurrentRow { exists, cells }))
 }
@@ -57,15 +65,9 @@ fn read(engine: &Engine, write: &Write, row: Option<&Bytes>, now_ms: u64) -> Res
     let key = row.cloned().unwrap_or_default();
     read.start = Bound::Included(key.clone());
     read.end = Bound::Included(key);
-    let page = engine.read(&read)?;
-    let row = if row.is_some() {
-        page.rows.into_iter().next()
-    } else {
-        None
-    };
     Ok(Current {
-        row,
-        statics: page.static_cells,
+        page: engine.read(&read)?,
+        has_row: row.is_some(),
     })
 }
 
@@ -79,24 +81,22 @@ fn all_hold(tests: &[CellTest], current: &Current) -> Result<bool> {
 }
 
 fn holds(test: &CellTest, current: &Current) -> Result<bool> {
-    let own = current.row.as_ref().map_or(&[][..], |row| &row.cells);
-    let cells = if test.is_static {
-        &current.statics
-    } else {
-        own
+    let mut cells = match current.row() {
+        _ if test.is_static => current.page.static_row.cells(),
+        Some(row) => row.cells(),
+        None => Cells::default(),
     };
     let found = cells
-        .iter()
         .find(|cell| cell.column == test.column && cell.path == test.path)
-        .and_then(|cell| cell.value.bytes());
+        .map(|cell| cell.value);
     let mut any = false;
     for operand in &test.operands {
-        any |= compare(test, found, operand.as_ref())?;
+        any |= compare(test, found, operand.as_deref())?;
     }
     Ok(any)
 }
 
-fn compare(test: &CellTest, found: Option<&Bytes>, operand: Option<&Bytes>) -> Result<bool> {
+fn compare(test: &CellTest, found: Option<&[u8]>, operand: Option<&[u8]>) -> Result<bool> {
     let order = match (found, operand) {
         (Some(found), Some(operand)) => {
             let found = decode_scalar(test.scalar, found)?;

@@ -16,6 +16,6 @@ mod state_machine;
 mod store;
 
 pub use cursor::ReadCursor;
-pub(crate) use rows::cells_value;
+pub(crate) use rows::{cells_of, cells_value};
 pub(crate) use state_machine::{Tablet, TabletMachine};
 pub use store::{Applied, Store};

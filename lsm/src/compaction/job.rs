@@ -119,7 +119,7 @@ impl Job<'_> {
                 Err(reader) => return Err(reader.index_error("the partition that it lists")),
                 Ok((cursor, head)) => {
                     merged = add_head(merged, &head, &cursor)?;
-                    cursors.push(Cursor::File(Box::new(cursor)));
+                    cursors.push(Cursor::File(cursor));
                     lenders.push(number);
                 }
             }

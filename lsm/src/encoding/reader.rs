@@ -44,6 +44,7 @@ pub struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     /// A reader at the first of `bytes`.
+    #[inline]
     pub fn new(bytes: &'a [u8]) -> Self {
         Self { bytes, at: 0 }
     }
@@ -54,16 +55,19 @@ impl<'a> Reader<'a> {
     }
 
     /// What is left.
+    #[inline]
     pub fn rest(&self) -> &'a [u8] {
         self.bytes.get(self.at..).unwrap_or_default()
     }
 
     /// Whether everything was read.
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.rest().is_empty()
     }
 
     /// An error at the current position.
+    #[inline]
     pub fn error(&self, expected: &'static str) -> DecodeError {
         DecodeError {
             at: self.at,
@@ -72,6 +76,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The next `len` bytes.
+    #[inline]
     pub fn take(&mut self, len: usize, expected: &'static str) -> Result<&'a [u8], DecodeError> {
         let taken = self.rest().get(..len).ok_or_else(|| self.error(expected))?;
         self.at = self.at.saturating_add(len);
@@ -79,6 +84,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The next `N` bytes as an array.
+    #[inline]
     pub fn array<const N: usize>(
         &mut self,
         expected: &'static str,
@@ -89,6 +95,7 @@ impl<'a> Reader<'a> {
     }
 
     /// One byte.
+    #[inline]
     pub fn u8(&mut self, expected: &'static str) -> Result<u8, DecodeError> {
         self.array::<1>(expected).map(|[byte]| byte)
     }
@@ -109,6 +116,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A varint of at most 64 bits, see [`super::varint`].
+    #[inline]
     pub fn varint(&mut self, expected: &'static str) -> Result<u64, DecodeError> {
         let (value, len) =
             super::varint::decode(self.rest()).ok_or_else(|| self.error(expected))?;
@@ -117,6 +125,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A varint length of at most `limit`, then that many bytes.
+    #[inline]
     pub fn prefixed(
         &mut self,
         limit: usize,

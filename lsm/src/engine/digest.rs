@@ -17,7 +17,7 @@ use xxhash_rust::xxh3::Xxh3Default;
 use super::Engine;
 use super::request::{ScanPartition, ScanRead};
 use crate::error::Result;
-use crate::row::{Cell, CellValue, Row, TableId, Window};
+use crate::row::{Cells, Row, TableId, Window};
 
 const PAGE_ROWS: usize = 4096;
 const PAGE_BYTES: usize = 4 * 1024 * 1024;
@@ -106,17 +106,17 @@ impl Hasher {
             self.state.update(b"P");
             self.number(id.0);
             self.bytes(&id.1);
-            self.cells(&part.static_cells);
+            self.cells(part.static_row.cells());
             self.last = Some(id);
         }
-        part.rows.iter().for_each(|row| self.row(row));
+        part.rows.iter().for_each(|row| self.row(&row));
     }
 
-    fn row(&mut self, row: &Row) {
+    fn row(&mut self, row: &Row<'_>) {
         self.counted.rows += 1;
         self.state.update(b"R");
-        self.bytes(&row.clustering);
-        match row.liveness {
+        self.bytes(row.clustering);
+        match row.liveness() {
             None => self.state.update(&[0]),
             Some(marker) => {
                 self.state.update(&[1]);
@@ -124,35 +124,29 @@ impl Hasher {
                 self.number(marker.expires_at_ms.unwrap_or(u64::MAX));
             }
         }
-        self.cells(&row.cells);
+        self.cells(row.cells());
     }
 
-    fn cells(&mut self, cells: &[Cell]) {
-        self.counted.cells += cells.len() as u64;
-        self.number(cells.len() as u64);
+    fn cells(&mut self, cells: Cells<'_>) {
+        let count = cells.clone().count() as u64;
+        self.counted.cells += count;
+        self.number(count);
         for cell in cells {
             self.number(cell.column.0.into());
-            self.bytes(&cell.path);
+            self.bytes(cell.path);
             self.number(cell.timestamp.0);
-            match &cell.value {
-                CellValue::Live(value) => {
-                    self.state.update(&[0]);
-                    self.bytes(value);
-                }
-                CellValue::Expiring {
-                    value,
-                    expires_at_ms,
-                } => {
+            match cell.expires_at_ms {
+                None => self.state.update(&[0]),
+                Some(expires_at_ms) => {
                     self.state.update(&[1]);
-                    self.number(*expires_at_ms);
-                    self.bytes(value);
+                    self.number(expires_at_ms);
                 }
-                CellValue::Tombstone => self.state.update(&[2]),
             }
+            self.bytes(cell.value);
         }
     }
 
-    fn bytes(&mut self, bytes: &Bytes) {
+    fn bytes(&mut self, bytes: &[u8]) {
         self.counted.bytes += bytes.len() as u64;
         self.number(bytes.len() as u64);
         self.state.update(bytes);

@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::iter::{Cursor, MemCursor, Merger, RowLimits, SharedMemtable, read_rows};
 use crate::memtable::SliceLimit;
 use crate::row::range::Place;
-use crate::row::{Cell, Fragment, Timestamp, codec, merge};
+use crate::row::{Fragment, StaticRow, Timestamp, codec, merge};
 use crate::sstable::{FileCursor, Slice, TableReader};
 
 /// Rows that a frozen memtable copies out at first.
@@ -71,7 +71,7 @@ impl Engine {
             stats.add(&reader.stats);
         }
         Ok(SlicePage {
-            static_cells: static_cells(open.static_row, open.deletion, read.now_ms),
+            static_row: visible_static(open.static_row, open.deletion, read.now_ms),
             rows: page.rows,
             resume_after: page.resume_after,
             stats,
@@ -97,6 +97,7 @@ pub(super) fn open_partition(
     let limit = SliceLimit {
         live_rows: limits.rows,
         rows,
+        bytes: limits.bytes,
         now_ms: limits.now_ms,
     };
     opening.memory(&state.active, slice, limit, false)?;
@@ -104,6 +105,7 @@ pub(super) fn open_partition(
     let limit = SliceLimit {
         live_rows: first,
         rows: FROZEN_ROWS,
+        bytes: limits.bytes,
         now_ms: limits.now_ms,
     };
     for frozen in state.frozen.iter().rev() {
@@ -140,11 +142,9 @@ pub(super) fn open_partition(
     })
 }
 
-/// The visible cells of a static row.
-pub(super) fn static_cells(row: Fragment, deletion: Timestamp, now_ms: u64) -> Vec<Cell> {
-    row.visible(Bytes::new, deletion, now_ms)
-        .map(|row| row.cells)
-        .unwrap_or_default()
+/// What a read sees of a static row.
+pub(super) fn visible_static(row: Fragment, deletion: Timestamp, now_ms: u64) -> StaticRow {
+    StaticRow::new(row.visible(deletion, now_ms).as_ref())
 }
 
 impl Opening {
@@ -188,7 +188,7 @@ impl Opening {
                 if let Some((body, base)) = head.static_row {
                     self.static_row(&body, base, |error| cursor.row_error(error))?;
                 }
-                self.cursors.push(Cursor::File(Box::new(cursor)));
+                self.cursors.push(Cursor::File(cursor));
             }
         }
         Ok(())

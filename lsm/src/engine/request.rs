@@ -4,7 +4,7 @@ use std::ops::{Bound, RangeInclusive};
 
 use bytes::Bytes;
 
-use crate::row::{Cell, PartitionKey, Row, TableId, Timestamp};
+use crate::row::{PartitionKey, Rows, StaticRow, TableId, Timestamp};
 
 /// Reads rows of one partition, in clustering order or against it.
 #[derive(Clone, Debug)]
@@ -21,7 +21,7 @@ pub struct SliceRead {
     pub reverse: bool,
     /// Most rows of a page.
     pub limit_rows: usize,
-    /// The page is cut after the row that reaches this many bytes of keys and values.
+    /// The page is cut after the row that reaches this many bytes of keys and encoded cells.
     pub limit_bytes: usize,
     /// The page is cut after looking at this many dead rows. Not an error: see
     /// [`SlicePage::resume_after`].
@@ -62,10 +62,10 @@ impl SliceRead {
 /// One page of a [`SliceRead`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SlicePage {
-    /// Visible cells of the static row; independent of the clustering range.
-    pub static_cells: Vec<Cell>,
+    /// The static row; independent of the clustering range.
+    pub static_row: StaticRow,
     /// Visible rows, in reading order. May be fewer than asked for although more exist.
-    pub rows: Vec<Row>,
+    pub rows: Rows,
     /// `Some` if the page was cut: continue with [`SliceRead::resumed_after`]. `None`: the end.
     pub resume_after: Option<Bytes>,
     /// What the page cost.
@@ -112,7 +112,7 @@ pub struct ScanRead {
     pub after: Option<ScanPosition>,
     /// Most rows of a page. A partition with only a static row counts as one.
     pub limit_rows: usize,
-    /// The page is cut after the row that reaches this many bytes of keys and values.
+    /// The page is cut after the row that reaches this many bytes of keys and encoded cells.
     pub limit_bytes: usize,
     /// The page is cut after looking at this many dead rows or empty partitions.
     pub tombstone_budget: usize,
@@ -136,10 +136,10 @@ pub struct ScanPosition {
 pub struct ScanPartition {
     /// The partition.
     pub partition: PartitionKey,
-    /// Visible cells of the static row; repeated on every page that continues the partition.
-    pub static_cells: Vec<Cell>,
+    /// The static row; repeated on every page that continues the partition.
+    pub static_row: StaticRow,
     /// Visible rows.
-    pub rows: Vec<Row>,
+    pub rows: Rows,
 }
 
 /// One page of a [`ScanRead`].

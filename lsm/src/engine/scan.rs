@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::Engine;
-use super::read::{open_partition, static_cells};
+use super::read::{open_partition, visible_static};
 use super::request::{ReadStats, ScanPage, ScanPartition, ScanPosition, ScanRead};
 use super::state::State;
 use crate::error::Result;
@@ -64,7 +64,7 @@ impl Engine {
             let (found, resume, used) = read_partition(&state, &mut heads, &slice, limits)?;
             page.stats.add(&used.stats);
             limits.tombstones = limits.tombstones.saturating_sub(used.dead_rows.max(1));
-            if !found.rows.is_empty() || (!found.static_cells.is_empty() && !is_resumed) {
+            if !found.rows.is_empty() || (!found.static_row.is_empty() && !is_resumed) {
                 limits.tombstones = limits.tombstones.saturating_add(1);
                 limits.rows = limits.rows.saturating_sub(found.rows.len().max(1));
                 limits.bytes = limits.bytes.saturating_sub(used.bytes);
@@ -218,7 +218,7 @@ fn read_partition(
             key: slice.key.clone(),
             window,
         },
-        static_cells: static_cells(open.static_row, open.deletion, limits.now_ms),
+        static_row: visible_static(open.static_row, open.deletion, limits.now_ms),
         rows: rows.rows,
     };
     Ok((found, rows.resume_after, used))

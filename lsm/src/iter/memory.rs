@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use parking_lot::RwLock;
 
+use super::page::PageBuilder;
 use crate::memtable::{MemItem, MemSlice, Memtable, SliceLimit};
 use crate::row::Timestamp;
 use crate::row::range::{Edge, Place, Side};
-use crate::sstable::Slice;
+use crate::sstable::{RunLimits, Slice};
 
 /// A memtable as readers and the writer share it.
 pub(crate) type SharedMemtable = Arc<RwLock<Memtable>>;
@@ -71,7 +73,7 @@ impl MemCursor {
     /// The place of the current item or of the cut. `None`: done.
     pub(crate) fn place(&self) -> Option<Place<'_>> {
         match self.part.items.get(self.at) {
-            Some(item) => Some(item.place()),
+            Some(item) => Some(item.place(&self.part.bytes)),
             None => self.cut.as_ref().map(Edge::place),
         }
     }
@@ -81,9 +83,35 @@ impl MemCursor {
         self.at >= self.part.items.len() && self.cut.is_some()
     }
 
-    /// The current item.
-    pub(crate) fn item(&self) -> Option<&MemItem> {
-        self.part.items.get(self.at)
+    /// The copied bytes and the body of the current row within, if the cursor stands at one.
+    pub(crate) fn row(&self) -> Option<(&Bytes, &[u8])> {
+        match self.part.items.get(self.at) {
+            Some(MemItem::Row(row, _)) => Some((&self.part.bytes, row.body(&self.part.bytes))),
+            _ => None,
+        }
+    }
+
+    /// Gives the current row and those after it to the page, as long as they are visible as they
+    /// are, inside of the limits, and copied. Returns how many it gave.
+    pub(crate) fn take_run(&mut self, limits: RunLimits<'_>, page: &mut PageBuilder) -> usize {
+        let part = &self.part;
+        let mut buffer = None;
+        let start = self.at;
+        while let Some(MemItem::Row(row, summary)) = part.items.get(self.at) {
+            let is_taken =
+                !page.is_full() && limits.takes(*summary) && limits.is_inside(row.key(&part.bytes));
+            if !is_taken {
+                break;
+            }
+            let number = *buffer.get_or_insert_with(|| page.buffer(&part.bytes, Timestamp::ZERO));
+            page.take(number, *row);
+            self.at += 1;
+        }
+        let taken = self.at - start;
+        if taken > 0 {
+            self.settle();
+        }
+        taken
     }
 
     /// The deletion of a range in force between the last item and the current one.

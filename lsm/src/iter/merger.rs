@@ -3,13 +3,13 @@
 use bytes::Bytes;
 
 use super::memory::MemCursor;
+use super::page::PageBuilder;
 use crate::encoding::DecodeError;
 use crate::engine::ReadStats;
 use crate::error::{Error, Result};
-use crate::memtable::MemItem;
 use crate::row::range::Place;
 use crate::row::{Fragment, Timestamp, codec, merge};
-use crate::sstable::{BlockProperties, FileCursor};
+use crate::sstable::{BlockProperties, FileCursor, RunLimits};
 
 /// A source of one partition.
 #[derive(Debug)]
@@ -17,7 +17,7 @@ pub(crate) enum Cursor {
     /// A memtable.
     Memory(MemCursor),
     /// An SSTable.
-    File(Box<FileCursor>),
+    File(FileCursor),
 }
 
 /// Where a [`Merger`] stands.
@@ -50,7 +50,7 @@ impl Cursor {
 
     fn is_at_row(&self) -> bool {
         match self {
-            Self::Memory(cursor) => matches!(cursor.item(), Some(MemItem::Row(..))),
+            Self::Memory(cursor) => cursor.row().is_some(),
             Self::File(cursor) => cursor.is_at_row(),
         }
     }
@@ -66,13 +66,20 @@ impl Cursor {
         }
     }
 
+    /// See [`FileCursor::take_run`].
+    fn take_run(&mut self, limits: RunLimits<'_>, page: &mut PageBuilder) -> Result<usize> {
+        match self {
+            Self::Memory(cursor) => Ok(cursor.take_run(limits, page)),
+            Self::File(cursor) => cursor.take_run(limits, page),
+        }
+    }
+
     /// The buffer of the current row, its body within that, and the base of its timestamps.
     fn row(&self) -> Option<(&Bytes, &[u8], Timestamp)> {
         match self {
-            Self::Memory(cursor) => match cursor.item() {
-                Some(MemItem::Row(_, body)) => Some((body, body, Timestamp::ZERO)),
-                _ => None,
-            },
+            Self::Memory(cursor) => cursor
+                .row()
+                .map(|(buffer, body)| (buffer, body, Timestamp::ZERO)),
             Self::File(cursor) => cursor.row(),
         }
     }
@@ -106,6 +113,8 @@ pub(crate) struct Merger {
     skip_at_ms: Option<u64>,
     /// Cursors that stand at the current item.
     current: Vec<usize>,
+    /// The cursor that stands next in reading order, behind those.
+    second: Option<usize>,
 }
 
 impl Merger {
@@ -123,6 +132,7 @@ impl Merger {
             deletion,
             skip_at_ms,
             current,
+            second: None,
         }
     }
 
@@ -141,17 +151,55 @@ impl Merger {
                 continue;
             }
             let is_row = cursor.is_at_row();
-            self.current.clear();
-            let place = cursor.place();
-            for (number, other) in self.cursors.iter().enumerate() {
-                let stands_there = number == lowest
-                    || (other.place() == place && other.block_ahead().is_none() && !other.is_cut());
-                if stands_there {
-                    self.current.push(number);
-                }
-            }
+            self.stand_at(lowest);
             return Ok(if is_row { Next::Row } else { Next::Edge });
         }
+    }
+
+    /// Notes which cursors stand at the item of cursor `lowest`, and which one comes next.
+    fn stand_at(&mut self, lowest: usize) {
+        self.current.clear();
+        self.current.push(lowest);
+        self.second = None;
+        if self.cursors.len() == 1 {
+            return;
+        }
+        let place = self.cursors[lowest].place();
+        let mut second: Option<(usize, Place<'_>)> = None;
+        for (number, other) in self.cursors.iter().enumerate() {
+            let Some(at) = other.place().filter(|_| number != lowest) else {
+                continue;
+            };
+            if Some(at) == place && other.block_ahead().is_none() && !other.is_cut() {
+                self.current.push(number);
+            } else if second.is_none_or(|(_, best)| is_before(at, best, self.reverse)) {
+                second = Some((number, at));
+            }
+        }
+        self.second = second.map(|(number, _)| number);
+    }
+
+    /// If one cursor alone stands at the current row: gives its rows to the page as they are, up
+    /// to where the next cursor stands. Returns how many rows that were; if none, the current row
+    /// has to be looked at.
+    pub(crate) fn take_run(&mut self, now_ms: u64, page: &mut PageBuilder) -> Result<usize> {
+        let &[lowest] = self.current.as_slice() else {
+            return Ok(0);
+        };
+        let deletion = self.deletion();
+        let limits = |bound| RunLimits {
+            bound,
+            deletion,
+            now_ms,
+            reverse: self.reverse,
+        };
+        let Some(second) = self.second else {
+            return self.cursors[lowest].take_run(limits(None), page);
+        };
+        let Ok([cursor, second]) = self.cursors.get_disjoint_mut([lowest, second]) else {
+            return Ok(0);
+        };
+        cursor.take_run(limits(second.place()), page)
     }
 
     /// Skips or loads the block ahead of cursor `number`.
@@ -259,18 +307,15 @@ impl Merger {
     }
 
     fn lowest(&self) -> Option<usize> {
+        if let [only] = self.cursors.as_slice() {
+            return only.place().map(|_| 0);
+        }
         let mut lowest: Option<(usize, Place<'_>)> = None;
         for (number, cursor) in self.cursors.iter().enumerate() {
             let Some(place) = cursor.place() else {
                 continue;
             };
-            let wins = lowest.is_none_or(|(_, best)| {
-                if self.reverse {
-                    place > best
-                } else {
-                    place < best
-                }
-            });
+            let wins = lowest.is_none_or(|(_, best)| is_before(place, best, self.reverse));
             // A block ahead stands before the items that it may hold.
             let ties = lowest.is_some_and(|(_, best)| place == best);
             if wins || (ties && cursor.block_ahead().is_some()) {
@@ -322,4 +367,9 @@ impl Merger {
             _ => None,
         }
     }
+}
+
+/// Whether one place comes before another in reading order.
+fn is_before(one: Place<'_>, other: Place<'_>, reverse: bool) -> bool {
+    if reverse { one > other } else { one < other }
 }

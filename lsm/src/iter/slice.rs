@@ -3,16 +3,17 @@
 use bytes::Bytes;
 
 use super::merger::{Merger, Next};
+use super::page::PageBuilder;
 use crate::engine::ReadStats;
 use crate::error::Result;
-use crate::row::Row;
+use crate::row::{Fragment, Rows};
 
 /// When a page is full.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RowLimits {
     /// Most rows.
     pub(crate) rows: usize,
-    /// Bytes of keys and values.
+    /// Bytes of keys and encoded rows.
     pub(crate) bytes: usize,
     /// Most dead rows to look at.
     pub(crate) tombstones: usize,
@@ -24,8 +25,8 @@ pub(crate) struct RowLimits {
 #[derive(Debug, Default)]
 pub(crate) struct Page {
     /// Rows in reading order.
-    pub(crate) rows: Vec<Row>,
-    /// Bytes of their keys and values.
+    pub(crate) rows: Rows,
+    /// Bytes of their keys and encoded cells.
     pub(crate) bytes: usize,
     /// The last row looked at, if the page was cut.
     pub(crate) resume_after: Option<Bytes>,
@@ -37,11 +38,12 @@ pub(crate) fn read_rows(
     limits: RowLimits,
     stats: &mut ReadStats,
 ) -> Result<Page> {
-    let mut page = Page::default();
     if limits.rows == 0 {
-        return Ok(page);
+        return Ok(Page::default());
     }
+    let mut page = PageBuilder::new(limits);
     let mut dead_rows = 0;
+    let mut resume_after = None;
     loop {
         match merger.settle()? {
             Next::Edge => {
@@ -50,46 +52,48 @@ pub(crate) fn read_rows(
             }
             Next::Row => {}
             Next::Cut => {
-                page.resume_after = merger.cut_key();
+                resume_after = merger.cut_key();
                 break;
             }
             Next::End => break,
         }
+        let taken = merger.take_run(limits.now_ms, &mut page)?;
+        if taken > 0 {
+            stats.rows_scanned += taken as u64;
+            if page.is_full() {
+                resume_after = if merger.is_done() {
+                    None
+                } else {
+                    page.last_key()
+                };
+                break;
+            }
+            continue;
+        }
         stats.rows_scanned += 1;
         match visible(merger, limits.now_ms)? {
-            Some(row) => {
-                page.bytes += size_of_row(&row);
-                page.rows.push(row);
-            }
+            Some(row) => page.add(merger.key(), &row),
             None => dead_rows += 1,
         }
-        let is_full = page.rows.len() >= limits.rows
-            || page.bytes >= limits.bytes
-            || dead_rows >= limits.tombstones.max(1);
-        if is_full {
+        if page.is_full() || dead_rows >= limits.tombstones.max(1) {
             let last = Bytes::copy_from_slice(merger.key());
             merger.advance()?;
-            page.resume_after = (!merger.is_done()).then_some(last);
+            resume_after = (!merger.is_done()).then_some(last);
             break;
         }
         merger.advance()?;
     }
     stats.tombstones += dead_rows as u64;
-    Ok(page)
+    Ok(Page {
+        bytes: page.bytes,
+        rows: page.finish(),
+        resume_after,
+    })
 }
 
-fn visible(merger: &Merger, now_ms: u64) -> Result<Option<Row>> {
+fn visible(merger: &Merger, now_ms: u64) -> Result<Option<Fragment>> {
     if !merger.may_be_live(now_ms)? {
         return Ok(None);
     }
-    let clustering = || Bytes::copy_from_slice(merger.key());
-    Ok(merger
-        .fragment()?
-        .visible(clustering, merger.deletion(), now_ms))
-}
-
-fn size_of_row(row: &Row) -> usize {
-    let cells = row.cells.iter();
-    let values = cells.map(|cell| cell.path.len() + cell.value.bytes().map_or(0, Bytes::len));
-    row.clustering.len() + values.sum::<usize>()
+    Ok(merger.fragment()?.visible(merger.deletion(), now_ms))
 }

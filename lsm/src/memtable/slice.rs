@@ -3,8 +3,13 @@
 use bytes::Bytes;
 
 use super::partition::{MemPartition, edges_between, rows_between};
+use crate::row::codec::Summary;
 use crate::row::range::{Edge, Place};
+use crate::row::view::RowAt;
 use crate::row::{Timestamp, codec};
+
+/// Bytes at which copying stops whatever the limit: offsets in a copy are 32 bits.
+const COPIED_BYTES_MAX: usize = 1 << 30;
 
 /// How much of a slice to copy.
 #[derive(Clone, Copy, Debug)]
@@ -13,6 +18,8 @@ pub(crate) struct SliceLimit {
     pub(crate) live_rows: usize,
     /// Rows of any kind.
     pub(crate) rows: usize,
+    /// Copying stops behind the row that reaches this many bytes.
+    pub(crate) bytes: usize,
     /// Time of the read, in milliseconds.
     pub(crate) now_ms: u64,
 }
@@ -20,17 +27,17 @@ pub(crate) struct SliceLimit {
 /// A row or an edge of a range deletion.
 #[derive(Debug)]
 pub(crate) enum MemItem {
-    /// A row with its encoded body (base 0).
-    Row(Bytes, Bytes),
+    /// A row (base 0) and what is known of it.
+    Row(RowAt, Summary),
     /// An edge, with the deletions in force before and after it in clustering order.
     Edge(Edge, Timestamp, Timestamp),
 }
 
 impl MemItem {
-    /// Where it is.
-    pub(crate) fn place(&self) -> Place<'_> {
+    /// Where it is; `bytes` are those of its slice.
+    pub(crate) fn place<'a>(&'a self, bytes: &'a [u8]) -> Place<'a> {
         match self {
-            Self::Row(key, _) => Place::row(key),
+            Self::Row(row, _) => Place::row(row.key(bytes)),
             Self::Edge(edge, ..) => edge.place(),
         }
     }
@@ -39,6 +46,8 @@ impl MemItem {
 /// Part of a partition, in reading order.
 #[derive(Debug)]
 pub(crate) struct MemSlice {
+    /// Keys and bodies of the rows.
+    pub(crate) bytes: Bytes,
     /// Rows and edges, in reading order.
     pub(crate) items: Vec<MemItem>,
     /// The deletion in force where reading starts.
@@ -83,33 +92,60 @@ fn copy<'a>(
 ) -> MemSlice {
     let mut edges = edges.peekable();
     let mut items = Vec::new();
-    let (mut live_rows, mut row_count) = (0, 0);
+    let mut bytes = Vec::new();
+    let (mut live_rows, mut row_count, mut cut) = (0, 0, None);
     for (key, body) in rows {
-        if live_rows >= limit.live_rows || row_count >= limit.rows {
-            let cut = items.last().map(|item: &MemItem| item.place().to_edge());
-            return MemSlice { items, open, cut };
+        let is_over = live_rows >= limit.live_rows
+            || row_count >= limit.rows
+            || bytes.len() >= limit.bytes.min(COPIED_BYTES_MAX);
+        if is_over {
+            cut = items
+                .last()
+                .map(|item: &MemItem| item.place(&bytes).to_edge());
+            break;
         }
         let row = Place::row(key);
         let comes_first = |edge: &MemItem| {
             if reverse {
-                edge.place() > row
+                edge.place(&[]) > row
             } else {
-                edge.place() < row
+                edge.place(&[]) < row
             }
         };
         while let Some(edge) = edges.next_if(comes_first) {
             items.push(edge);
         }
-        items.push(MemItem::Row(Bytes::copy_from_slice(key), body.clone()));
-        row_count += 1;
+        let summary = codec::inspect(body, Timestamp::ZERO);
+        let summary = summary.expect("a memtable holds only what it encoded");
         // Deletions of ranges and of the partition have already removed what they shadow.
-        let is_live = codec::is_live(body, Timestamp::ZERO, Timestamp::ZERO, limit.now_ms);
-        live_rows += usize::from(is_live.unwrap_or(true));
+        let is_live = summary.is_whole(Timestamp::ZERO, limit.now_ms)
+            || codec::is_live(body, Timestamp::ZERO, Timestamp::ZERO, limit.now_ms).unwrap_or(true);
+        items.push(MemItem::Row(append(&mut bytes, key, body), summary));
+        row_count += 1;
+        live_rows += usize::from(is_live);
     }
-    items.extend(edges);
+    if cut.is_none() {
+        items.extend(edges);
+    }
     MemSlice {
+        bytes: Bytes::from(bytes),
         items,
         open,
-        cut: None,
+        cut,
+    }
+}
+
+/// Copies a row.
+fn append(bytes: &mut Vec<u8>, key: &[u8], body: &[u8]) -> RowAt {
+    // Fits: there are at most the allowed bytes and one row, which is far smaller.
+    let offset = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
+    let key_at = offset(bytes.len());
+    bytes.extend_from_slice(key);
+    let body_at = offset(bytes.len());
+    bytes.extend_from_slice(body);
+    RowAt {
+        key_at,
+        body_at,
+        end: offset(bytes.len()),
     }
 }

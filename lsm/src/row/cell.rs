@@ -1,4 +1,4 @@
-//! What a read returns: rows and cells.
+//! Cells and insertion markers.
 
 use bytes::Bytes;
 
@@ -67,15 +67,4 @@ impl RowLiveness {
         self.expires_at_ms
             .is_none_or(|expires_at_ms| expires_at_ms > now_ms)
     }
-}
-
-/// A visible row: the newest visible cell of each (column, path), in that order.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Row {
-    /// Ordered bytes of the clustering columns.
-    pub clustering: Bytes,
-    /// The insertion marker, if visible.
-    pub liveness: Option<RowLiveness>,
-    /// Visible cells, sorted by (column, path); never a tombstone.
-    pub cells: Vec<Cell>,
 }

@@ -106,28 +106,85 @@ fn encode_cell(cell: &Cell, written_at: Option<Timestamp>, base: Timestamp, out:
 /// Decodes a whole row body.
 pub(crate) fn decode(body: &Bytes, base: Timestamp) -> Result<Fragment, DecodeError> {
     let mut reader = Reader::new(body);
-    let mut head = Head::decode(&mut reader, base)?;
-    let mut cells = Vec::with_capacity(head.cell_count.min(reader.rest().len() / 2));
-    for _ in 0..head.cell_count {
-        let cell = RawCell::decode(&mut reader, &head, base)?;
-        let follows = cells
-            .last()
-            .is_none_or(|last: &Cell| (last.column, last.path.as_ref()) < (cell.column, cell.path));
-        if !follows {
-            return Err(reader.error("cells in order of column and path"));
-        }
+    let mut complex = Vec::new();
+    let head = RowHead::decode(&mut reader, base, |column, timestamp| {
+        complex.push((column, timestamp));
+    })?;
+    let mut raw = CellReader::new(reader, &head, base);
+    let mut cells = Vec::with_capacity(head.cell_count.min(raw.reader.rest().len() / 2));
+    let mut order = CellOrder::default();
+    while let Some(cell) = raw.next().transpose()? {
+        order.check(&cell, &raw.reader)?;
         cells.push(cell.to_cell(body));
     }
-    if !reader.is_empty() {
-        return Err(reader.error("the end of the row"));
-    }
-    let complex = std::mem::take(&mut head.complex);
+    raw.finish()?;
     Ok(Fragment {
         deletion: head.deletion,
         liveness: head.liveness,
         complex,
         cells,
     })
+}
+
+/// What [`inspect`] finds out about a body, or about several.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Summary {
+    /// The oldest insertion marker or cell.
+    pub(crate) oldest: Timestamp,
+    /// When the first of them expires; MAX = nothing does.
+    pub(crate) first_expiry_ms: u64,
+    /// No deletion of any kind, and something to see in every row.
+    pub(crate) is_plain: bool,
+}
+
+impl Summary {
+    /// Of no rows.
+    pub(crate) const EMPTY: Self = Self {
+        oldest: Timestamp(u64::MAX),
+        first_expiry_ms: u64::MAX,
+        is_plain: true,
+    };
+
+    /// Takes in another row.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.oldest = self.oldest.min(other.oldest);
+        self.first_expiry_ms = self.first_expiry_ms.min(other.first_expiry_ms);
+        self.is_plain &= other.is_plain;
+    }
+
+    /// Whether a read at `now_ms` sees all of it below `deletion`, so that the encoded bytes are
+    /// what is visible.
+    #[inline]
+    pub(crate) fn is_whole(&self, deletion: Timestamp, now_ms: u64) -> bool {
+        self.is_plain && self.oldest > deletion && self.first_expiry_ms > now_ms
+    }
+}
+
+/// Checks all of a body, as [`decode`] does, without allocating.
+pub(crate) fn inspect(body: &[u8], base: Timestamp) -> Result<Summary, DecodeError> {
+    let mut reader = Reader::new(body);
+    let head = RowHead::decode(&mut reader, base, |_, _| ())?;
+    let mut summary = Summary {
+        is_plain: head.deletion == Timestamp::ZERO && !head.has_complex,
+        ..Summary::EMPTY
+    };
+    if let Some(marker) = head.liveness {
+        summary.oldest = marker.timestamp;
+        summary.first_expiry_ms = marker.expires_at_ms.unwrap_or(u64::MAX);
+    }
+    summary.is_plain &= head.liveness.is_some() || head.cell_count > 0;
+    let mut cells = CellReader::new(reader, &head, base);
+    let mut order = CellOrder::default();
+    while let Some(cell) = cells.next().transpose()? {
+        order.check(&cell, &cells.reader)?;
+        summary.oldest = summary.oldest.min(cell.timestamp);
+        summary.first_expiry_ms = summary
+            .first_expiry_ms
+            .min(cell.expires_at_ms.unwrap_or(u64::MAX));
+        summary.is_plain &= cell.value.is_some();
+    }
+    cells.finish()?;
+    Ok(summary)
 }
 
 /// Whether a read at `now_ms` sees something of the row below `deletion`. Allocates nothing
@@ -139,7 +196,10 @@ pub(crate) fn is_live(
     now_ms: u64,
 ) -> Result<bool, DecodeError> {
     let mut reader = Reader::new(body);
-    let head = Head::decode(&mut reader, base)?;
+    let mut complex = Vec::new();
+    let head = RowHead::decode(&mut reader, base, |column, timestamp| {
+        complex.push((column, timestamp));
+    })?;
     let deletion = deletion.max(head.deletion);
     if head
         .liveness
@@ -147,9 +207,9 @@ pub(crate) fn is_live(
     {
         return Ok(true);
     }
-    for _ in 0..head.cell_count {
-        let cell = RawCell::decode(&mut reader, &head, base)?;
-        let deletion = deletion.max(super::merge::lookup(&head.complex, cell.column));
+    let mut cells = CellReader::new(reader, &head, base);
+    while let Some(cell) = cells.next().transpose()? {
+        let deletion = deletion.max(super::merge::lookup(&complex, cell.column));
         if cell.timestamp > deletion && cell.is_live_at(now_ms) {
             return Ok(true);
         }
@@ -157,16 +217,23 @@ pub(crate) fn is_live(
     Ok(false)
 }
 
-/// Everything of a row but its cells.
-struct Head {
+/// What comes before the cells of a row, but for the collection deletions.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RowHead {
+    pub(super) liveness: Option<RowLiveness>,
     deletion: Timestamp,
-    liveness: Option<RowLiveness>,
-    complex: Vec<(ColumnId, Timestamp)>,
+    has_complex: bool,
     cell_count: usize,
 }
 
-impl Head {
-    fn decode(reader: &mut Reader<'_>, base: Timestamp) -> Result<Self, DecodeError> {
+impl RowHead {
+    /// Decodes the head and hands out the collection deletions.
+    #[inline]
+    fn decode(
+        reader: &mut Reader<'_>,
+        base: Timestamp,
+        mut complex: impl FnMut(ColumnId, Timestamp),
+    ) -> Result<Self, DecodeError> {
         let flags = reader.u8("row flags")?;
         let known = HAS_LIVENESS | LIVENESS_EXPIRES | HAS_DELETION | HAS_COMPLEX;
         if flags & !known != 0 || flags & (HAS_LIVENESS | LIVENESS_EXPIRES) == LIVENESS_EXPIRES {
@@ -186,39 +253,115 @@ impl Head {
         if flags & HAS_DELETION != 0 {
             deletion = timestamp(reader, base)?;
         }
-        let mut complex = Vec::new();
-        if flags & HAS_COMPLEX != 0 {
-            let count = count(reader, "count of collection deletions")?;
-            complex.reserve(count.min(reader.rest().len() / 2));
-            for _ in 0..count {
+        let has_complex = flags & HAS_COMPLEX != 0;
+        if has_complex {
+            let mut last = None;
+            for _ in 0..count(reader, "count of collection deletions")? {
                 let column = column(reader)?;
-                if complex.last().is_some_and(|(last, _)| *last >= column) {
+                if last.replace(column).is_some_and(|last| last >= column) {
                     return Err(reader.error("collection deletions in order of column"));
                 }
-                complex.push((column, timestamp(reader, base)?));
+                complex(column, timestamp(reader, base)?);
             }
         }
-        let cell_count = count(reader, "count of cells")?;
         Ok(Self {
-            deletion,
             liveness,
-            complex,
-            cell_count,
+            deletion,
+            has_complex,
+            cell_count: count(reader, "count of cells")?,
         })
+    }
+
+    /// The head of a body that was checked before, and a reader at its first cell.
+    #[inline]
+    pub(super) fn skim(body: &[u8], base: Timestamp) -> Option<(Self, Reader<'_>)> {
+        let mut reader = Reader::new(body);
+        let head = Self::decode(&mut reader, base, |_, _| ()).ok()?;
+        Some((head, reader))
+    }
+}
+
+/// Decodes the cells of a row one after another.
+#[derive(Clone, Debug)]
+pub(super) struct CellReader<'a> {
+    reader: Reader<'a>,
+    base: Timestamp,
+    /// When the insertion marker was written.
+    written_at: Option<Timestamp>,
+    left: usize,
+}
+
+impl<'a> CellReader<'a> {
+    /// The cells behind `head`, at which `reader` stands.
+    #[inline]
+    pub(super) fn new(reader: Reader<'a>, head: &RowHead, base: Timestamp) -> Self {
+        Self {
+            reader,
+            base,
+            written_at: head.liveness.map(|marker| marker.timestamp),
+            left: head.cell_count,
+        }
+    }
+
+    /// How many cells are left.
+    pub(super) fn left(&self) -> usize {
+        self.left
+    }
+
+    /// The next cell.
+    #[inline]
+    pub(super) fn next(&mut self) -> Option<Result<RawCell<'a>, DecodeError>> {
+        self.left = self.left.checked_sub(1)?;
+        Some(RawCell::decode(
+            &mut self.reader,
+            self.written_at,
+            self.base,
+        ))
+    }
+
+    /// Refuses bytes behind the last cell.
+    fn finish(&self) -> Result<(), DecodeError> {
+        if self.reader.is_empty() {
+            Ok(())
+        } else {
+            Err(self.reader.error("the end of the row"))
+        }
+    }
+}
+
+/// Refuses cells that do not ascend.
+#[derive(Default)]
+struct CellOrder<'a> {
+    last: Option<(ColumnId, &'a [u8])>,
+}
+
+impl<'a> CellOrder<'a> {
+    #[inline]
+    fn check(&mut self, cell: &RawCell<'a>, reader: &Reader<'_>) -> Result<(), DecodeError> {
+        let place = (cell.column, cell.path);
+        if self.last.replace(place).is_some_and(|last| last >= place) {
+            return Err(reader.error("cells in order of column and path"));
+        }
+        Ok(())
     }
 }
 
 /// A cell whose bytes are still part of the row body.
-struct RawCell<'a> {
-    column: ColumnId,
-    path: &'a [u8],
-    timestamp: Timestamp,
-    value: Option<&'a [u8]>,
-    expires_at_ms: Option<u64>,
+pub(super) struct RawCell<'a> {
+    pub(super) column: ColumnId,
+    pub(super) path: &'a [u8],
+    pub(super) timestamp: Timestamp,
+    pub(super) value: Option<&'a [u8]>,
+    pub(super) expires_at_ms: Option<u64>,
 }
 
 impl<'a> RawCell<'a> {
-    fn decode(reader: &mut Reader<'a>, head: &Head, base: Timestamp) -> Result<Self, DecodeError> {
+    #[inline]
+    fn decode(
+        reader: &mut Reader<'a>,
+        marked_at: Option<Timestamp>,
+        base: Timestamp,
+    ) -> Result<Self, DecodeError> {
         let flags = reader.u8("cell flags")?;
         let kind = flags & KIND_MASK;
         if flags & !(KIND_MASK | CELL_HAS_PATH | CELL_HAS_TIMESTAMP) != 0 || kind > KIND_TOMBSTONE {
@@ -229,9 +372,9 @@ impl<'a> RawCell<'a> {
         if flags & CELL_HAS_PATH != 0 {
             path = reader.prefixed(PATH_BYTES_MAX, "path of a cell")?;
         }
-        let written_at = match head.liveness {
+        let written_at = match marked_at {
             _ if flags & CELL_HAS_TIMESTAMP != 0 => timestamp(reader, base)?,
-            Some(marker) => marker.timestamp,
+            Some(marked_at) => marked_at,
             None => return Err(reader.error("timestamp of a cell")),
         };
         let expires_at_ms = (kind == KIND_EXPIRING)

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::merge;
-use super::{Cell, CellWrite, ColumnId, Liveness, Row, RowLiveness, Timestamp};
+use super::{Cell, CellWrite, ColumnId, Liveness, RowLiveness, Timestamp};
 
 /// A version of a row as one source holds it; several are merged into what is visible.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -108,24 +108,14 @@ impl Fragment {
             .fold(marker, u64::max)
     }
 
-    /// The row that a read at `now_ms` sees below `deletion`, or `None` if there is none.
-    pub(crate) fn visible(
-        mut self,
-        clustering: impl FnOnce() -> Bytes,
-        deletion: Timestamp,
-        now_ms: u64,
-    ) -> Option<Row> {
+    /// What a read at `now_ms` sees of it below `deletion`, or `None` if that is nothing.
+    pub(crate) fn visible(mut self, deletion: Timestamp, now_ms: u64) -> Option<Self> {
         self.shadow(deletion);
-        let liveness = self.liveness.filter(|marker| marker.is_live_at(now_ms));
+        self.deletion = Timestamp::ZERO;
+        self.complex.clear();
+        self.liveness = self.liveness.filter(|marker| marker.is_live_at(now_ms));
         self.cells.retain(|cell| cell.value.is_live_at(now_ms));
-        if liveness.is_none() && self.cells.is_empty() {
-            return None;
-        }
-        Some(Row {
-            clustering: clustering(),
-            liveness,
-            cells: self.cells,
-        })
+        (!self.is_empty()).then_some(self)
     }
 
     /// Forgets everything that `deletion` or its own deletions shadow. The deletions stay.

@@ -221,10 +221,10 @@ mod tests {
         fn nothing_is_visible_from_dead_after_on(a in fragment(), deletion in 0_u64..6) {
             let deletion = Timestamp(deletion);
             let dead_after_ms = a.dead_after_ms(deletion);
-            let at_end = a.clone().visible(Bytes::new, deletion, dead_after_ms);
+            let at_end = a.clone().visible(deletion, dead_after_ms);
             prop_assert_eq!(at_end.is_some(), dead_after_ms == u64::MAX);
             if let Some(before) = dead_after_ms.checked_sub(1) {
-                prop_assert!(a.visible(Bytes::new, deletion, before).is_some());
+                prop_assert!(a.visible(deletion, before).is_some());
             }
         }
     }

@@ -22,10 +22,12 @@ mod fragment;
 pub(crate) mod merge;
 mod mutation;
 pub(crate) mod range;
+pub(crate) mod view;
 
-pub use cell::{Cell, CellValue, Row, RowLiveness};
+pub use cell::{Cell, CellValue, RowLiveness};
 pub(crate) use fragment::Fragment;
 pub use mutation::{CellWrite, Change, Liveness, Mutation, Operation};
+pub use view::{CellRef, Cells, Row, Rows, StaticRow};
 
 use bytes::Bytes;
 

@@ -16,12 +16,16 @@
 //!   the block's open deletion if the partition continues from the block before.
 #![deny(clippy::indexing_slicing)]
 
+use std::sync::OnceLock;
+
 use bytes::Bytes;
 
 use crate::encoding::{DecodeError, Reader};
 use crate::limits::{BLOCK_BYTES_MAX, ENGINE_KEY_BYTES_MAX, ROW_BYTES_MAX};
 use crate::row::Timestamp;
+use crate::row::codec::{self, Summary};
 use crate::row::range::{Place, Side};
+use crate::row::view::RowAt;
 
 /// Bytes before the entries.
 pub(super) const BLOCK_HEADER_BYTES: usize = 25;
@@ -47,6 +51,17 @@ pub(crate) struct DataBlock {
     offsets_at: usize,
     ordinals_at: usize,
     has_edges: bool,
+    /// Set when all rows were checked.
+    summary: OnceLock<Summary>,
+}
+
+/// Where a row or an edge lies in the block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BlockItem {
+    /// A row.
+    Row(RowAt),
+    /// An edge of a range deletion.
+    Edge,
 }
 
 /// One entry of a block.
@@ -106,6 +121,7 @@ impl DataBlock {
             ordinals_at: offsets_at + entry_count * width,
             has_edges,
             payload,
+            summary: OnceLock::new(),
         };
         block.check(
             block.offsets_at,
@@ -148,13 +164,58 @@ impl DataBlock {
         &self.payload
     }
 
-    /// Number of entries.
-    pub(crate) fn len(&self) -> usize {
-        self.entry_count
+    /// What all rows have in common. The first call checks every row of the block, so that
+    /// readers may hand out rows of a cached block unlooked at.
+    pub(crate) fn summary(&self) -> Result<Summary, DecodeError> {
+        if let Some(summary) = self.summary.get() {
+            return Ok(*summary);
+        }
+        let mut summary = Summary::EMPTY;
+        for at in 0..self.entry_count {
+            let start = self.number(self.offsets_at, at);
+            if let BlockEntry::Row(_, body) = self.entry(at)? {
+                let row = codec::inspect(body, self.base).map_err(|error| DecodeError {
+                    at: start.saturating_add(error.at),
+                    expected: error.expected,
+                })?;
+                summary.add(row);
+            }
+        }
+        Ok(*self.summary.get_or_init(|| summary))
     }
 
-    /// Entry number `at`.
-    pub(crate) fn entry(&self, at: usize) -> Result<BlockEntry<'_>, DecodeError> {
+    /// Where entry `at`, a row or an edge, lies.
+    #[inline]
+    pub(crate) fn item(&self, at: usize) -> Result<BlockItem, DecodeError> {
+        let (start, end) = self.extent(at);
+        let bytes = self.payload.get(start..end).unwrap_or_default();
+        let mut reader = Reader::new(bytes);
+        let in_block = |error: DecodeError| DecodeError {
+            at: start.saturating_add(error.at),
+            expected: error.expected,
+        };
+        match reader.u8("kind of an entry").map_err(in_block)? {
+            ENTRY_ROW => {
+                let key = reader
+                    .prefixed(ENGINE_KEY_BYTES_MAX, "clustering key")
+                    .map_err(in_block)?;
+                let body_at = start + reader.position();
+                // Offsets fit: a block is far smaller than 4 GiB.
+                let offset = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
+                Ok(BlockItem::Row(RowAt {
+                    key_at: offset(body_at - key.len()),
+                    body_at: offset(body_at),
+                    end: offset(end),
+                }))
+            }
+            ENTRY_EDGE => Ok(BlockItem::Edge),
+            _ => Err(in_block(reader.error("a row"))),
+        }
+    }
+
+    /// First and last byte of entry `at`.
+    #[inline]
+    fn extent(&self, at: usize) -> (usize, usize) {
         let start = self.number(self.offsets_at, at);
         let next = at + 1;
         let end = if next < self.entry_count {
@@ -162,6 +223,17 @@ impl DataBlock {
         } else {
             self.offsets_at
         };
+        (start, end)
+    }
+
+    /// Number of entries.
+    pub(crate) fn len(&self) -> usize {
+        self.entry_count
+    }
+
+    /// Entry number `at`.
+    pub(crate) fn entry(&self, at: usize) -> Result<BlockEntry<'_>, DecodeError> {
+        let (start, end) = self.extent(at);
         let bytes = self.payload.get(start..end).unwrap_or_default();
         decode_entry(bytes).map_err(|error| DecodeError {
             at: start + error.at,
@@ -231,6 +303,9 @@ impl DataBlock {
 
     /// Where entry `at`, a row or an edge, is.
     pub(crate) fn place(&self, at: usize) -> Result<Place<'_>, DecodeError> {
+        if let BlockItem::Row(row) = self.item(at)? {
+            return Ok(Place::row(row.key(&self.payload)));
+        }
         let not_here = DecodeError {
             at: self.offsets_at,
             expected: "a row",
@@ -262,6 +337,7 @@ impl DataBlock {
         Ok(outer)
     }
 
+    #[inline]
     fn number(&self, array: usize, at: usize) -> usize {
         let start = array + at * self.width;
         match self.payload.get(start..start + self.width) {
@@ -356,7 +432,7 @@ pub(super) fn encode_place(out: &mut Vec<u8>, place: Place<'_>) {
         Side::Row => 1,
         Side::After => 2,
     });
-    crate::row::codec::put_bytes(out, key);
+    codec::put_bytes(out, key);
 }
 
 fn count(number: u32) -> usize {

@@ -3,16 +3,25 @@
 //! Blocks are loaded as late as possible: between two blocks of a large partition the cursor
 //! stands before a block that it knows only from the index, so that whoever merges several
 //! cursors can decide to skip it.
+//!
+//! # Cost
+//!
+//! Entering a block finds the ends of the slice in it by binary search; from then on an entry is
+//! decoded once, when the cursor comes to stand at it. A run of rows that no other source touches
+//! is handed out without looking into the rows, if the block is plain ([`Summary`]).
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::block::{BlockEntry, DataBlock};
-use super::index::BlockProperties;
+use super::block::{BlockEntry, BlockItem, DataBlock};
+use super::index::{BlockProperties, IndexBlock};
 use super::reader::{PartitionHead, Span, TableReader};
 use crate::error::Result;
+use crate::iter::PageBuilder;
+use crate::row::codec::{self, Summary};
 use crate::row::range::{Edge, Place};
+use crate::row::view::RowAt;
 use crate::row::{TableId, Timestamp};
 
 /// The slice of a partition that a cursor walks.
@@ -45,9 +54,17 @@ enum State {
     /// Past the last item.
     Done,
     /// Before a block that is not loaded.
-    Pending(u32, Box<BlockProperties>),
+    Pending(Pending),
     /// At an item of a block.
     Loaded(Loaded),
+}
+
+/// A block that is known from the index.
+#[derive(Debug)]
+struct Pending {
+    number: u32,
+    index: Arc<IndexBlock>,
+    at: usize,
 }
 
 #[derive(Debug)]
@@ -57,10 +74,55 @@ struct Loaded {
     /// Entries of the partition: `first..end`.
     first: usize,
     end: usize,
+    /// Entries of the slice: `low..high`, within `first..end`.
+    low: usize,
+    high: usize,
     continues: bool,
-    /// The current entry.
+    /// The current entry, and where it lies.
     at: usize,
-    is_row: bool,
+    item: BlockItem,
+}
+
+impl Loaded {
+    fn row(&self) -> Option<RowAt> {
+        match self.item {
+            BlockItem::Row(row) => Some(row),
+            BlockItem::Edge => None,
+        }
+    }
+}
+
+/// Which rows of a run a page may take as they are.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RunLimits<'a> {
+    /// The run ends before this place, in reading order: where the next source stands.
+    pub(crate) bound: Option<Place<'a>>,
+    /// The newest deletion that covers all of the run.
+    pub(crate) deletion: Timestamp,
+    /// Time of the read, in milliseconds.
+    pub(crate) now_ms: u64,
+    /// Whether the page is read from the upper end down.
+    pub(crate) reverse: bool,
+}
+
+impl RunLimits<'_> {
+    /// Whether a row comes before the bound.
+    #[inline]
+    pub(crate) fn is_inside(&self, key: &[u8]) -> bool {
+        self.bound.is_none_or(|bound| {
+            if self.reverse {
+                Place::row(key) > bound
+            } else {
+                Place::row(key) < bound
+            }
+        })
+    }
+
+    /// Whether all of what the summary is about is visible as it is.
+    #[inline]
+    pub(crate) fn takes(&self, summary: Summary) -> bool {
+        summary.is_whole(self.deletion, self.now_ms)
+    }
 }
 
 /// Walks one partition of one SSTable.
@@ -104,22 +166,25 @@ impl FileCursor {
         if first == last {
             return self.enter(first);
         }
-        let slice = Arc::clone(&self.slice);
-        let edge = if slice.reverse {
-            &slice.to
-        } else {
-            &slice.from
+        let slice = &*self.slice;
+        let number = match (slice.reverse, &slice.from, &slice.to) {
+            (false, from, _) if from.place() == Place::START => first,
+            (true, _, Edge::End) => last,
+            (false, edge, _) | (true, _, edge) => self
+                .reader
+                .find_block(slice.token, &slice.key, edge.place())?
+                .unwrap_or(first)
+                .clamp(first, last),
         };
-        let found = self
-            .reader
-            .find_block(slice.token, &slice.key, edge.place())?;
-        let number = found.unwrap_or(first).clamp(first, last);
         self.approach(number)
     }
 
-    /// Stands before block `number` without loading it.
+    /// Stands before block `number` without loading it, or is done if that is beyond the slice.
     fn approach(&mut self, number: u32) -> Result<()> {
-        let properties = self.reader.properties(number)?;
+        let (index, at) = self.reader.index(number)?;
+        let Some(properties) = index.entries.get(at) else {
+            return Err(self.reader.index_error("an entry for every block"));
+        };
         self.open = if !self.slice.reverse {
             if number > self.span.first {
                 properties.open
@@ -127,18 +192,30 @@ impl FileCursor {
                 Timestamp::ZERO
             }
         } else if number < self.span.last {
-            self.reader.properties(number + 1)?.open
+            match index.entries.get(at + 1) {
+                Some(above) => above.open,
+                None => self.reader.open_deletion(number + 1)?,
+            }
         } else {
             Timestamp::ZERO
         };
-        self.state = State::Pending(number, Box::new(properties));
+        let is_inside = if self.slice.reverse {
+            upper_bound(properties, &self.slice.key) >= self.slice.from.place()
+        } else {
+            lower_bound(properties, &self.slice.key) < self.slice.to.place()
+        };
+        if !is_inside {
+            self.state = State::Done;
+            return Ok(());
+        }
+        self.state = State::Pending(Pending { number, index, at });
         Ok(())
     }
 
     /// Loads block `number` and stands at its first item within the slice, or moves on.
     fn enter(&mut self, number: u32) -> Result<()> {
         let block = self.reader.data(number)?;
-        let slice = Arc::clone(&self.slice);
+        let slice = &*self.slice;
         let in_block = |error| self.reader.in_block(error, number);
         let at = block
             .seek_partition(slice.token, &slice.key)
@@ -150,21 +227,26 @@ impl FileCursor {
             return Err(self.reader.index_error("blocks of the partition"));
         };
         let continues = header.continues;
-        let edge = if slice.reverse {
-            &slice.to
-        } else {
-            &slice.from
+        let low = match slice.from.place() {
+            Place::START => first,
+            from => block.seek(first, end, from).map_err(in_block)?,
         };
-        let at = block.seek(first, end, edge.place()).map_err(in_block)?;
+        let high = match slice.to.place() {
+            Place::End => end,
+            to @ Place::At(..) => block.seek(low, end, to).map_err(in_block)?,
+        };
+        let at = if slice.reverse { high } else { low };
         self.open = block.in_force(first, at, continues).map_err(in_block)?;
         let loaded = Loaded {
             number,
             block,
             first,
             end,
+            low,
+            high,
             continues,
             at,
-            is_row: false,
+            item: BlockItem::Edge,
         };
         if slice.reverse {
             self.settle_below(loaded)
@@ -174,46 +256,39 @@ impl FileCursor {
     }
 
     /// Going up: stands at entry `at`, or before the next block.
+    #[inline]
     fn settle(&mut self, mut loaded: Loaded) -> Result<()> {
-        if loaded.at >= loaded.end {
-            return self.leave(loaded.number);
+        if loaded.at >= loaded.high {
+            // The slice ends inside of this block, or goes on in the next one.
+            let is_over = loaded.high < loaded.end;
+            return self.leave(loaded.number, is_over);
         }
-        let entry = loaded.block.entry(loaded.at);
-        let entry = entry.map_err(|error| self.reader.in_block(error, loaded.number))?;
-        loaded.is_row = matches!(entry, BlockEntry::Row(..));
-        let is_inside = entry
-            .place()
-            .is_some_and(|place| place < self.slice.to.place());
-        self.state = if is_inside {
-            State::Loaded(loaded)
-        } else {
-            State::Done
-        };
+        loaded.item = loaded
+            .block
+            .item(loaded.at)
+            .map_err(|error| self.reader.in_block(error, loaded.number))?;
+        self.state = State::Loaded(loaded);
         Ok(())
     }
 
     /// Going down: stands at the entry below `at`, or before the block below.
+    #[inline]
     fn settle_below(&mut self, mut loaded: Loaded) -> Result<()> {
-        if loaded.at <= loaded.first {
-            return self.leave(loaded.number);
+        if loaded.at <= loaded.low {
+            let is_over = loaded.low > loaded.first;
+            return self.leave(loaded.number, is_over);
         }
         loaded.at -= 1;
-        let entry = loaded.block.entry(loaded.at);
-        let entry = entry.map_err(|error| self.reader.in_block(error, loaded.number))?;
-        loaded.is_row = matches!(entry, BlockEntry::Row(..));
-        let is_inside = entry
-            .place()
-            .is_some_and(|place| place >= self.slice.from.place());
-        self.state = if is_inside {
-            State::Loaded(loaded)
-        } else {
-            State::Done
-        };
+        loaded.item = loaded
+            .block
+            .item(loaded.at)
+            .map_err(|error| self.reader.in_block(error, loaded.number))?;
+        self.state = State::Loaded(loaded);
         Ok(())
     }
 
-    /// Stands before the block after `number` in reading order.
-    fn leave(&mut self, number: u32) -> Result<()> {
+    /// Stands before the block after `number` in reading order, unless the slice `is_over`.
+    fn leave(&mut self, number: u32, is_over: bool) -> Result<()> {
         self.state = State::Done;
         let next = if self.slice.reverse {
             number
@@ -222,9 +297,17 @@ impl FileCursor {
         } else {
             number.checked_add(1).filter(|next| *next <= self.span.last)
         };
-        // Every range deletion is closed within its partition, also in a block that was skipped.
-        self.open = Timestamp::ZERO;
-        next.map_or(Ok(()), |next| self.approach(next))
+        match next {
+            // What is in force where the slice ends stays so for the other sources.
+            _ if is_over => Ok(()),
+            Some(next) => self.approach(next),
+            None => {
+                // Every range deletion is closed within its partition, also in a block that was
+                // skipped.
+                self.open = Timestamp::ZERO;
+                Ok(())
+            }
+        }
     }
 
     /// The deletion of a range in force between the last item and the current one.
@@ -233,29 +316,30 @@ impl FileCursor {
     }
 
     /// The place of the current item, or a bound on the places of the block ahead. `None`: done.
+    #[inline]
     pub(crate) fn place(&self) -> Option<Place<'_>> {
         match &self.state {
             State::Done => None,
-            State::Pending(_, properties) => {
-                // Only a block that holds nothing else has bounds for this partition: `first` is
-                // about the first partition of a block, `last` about the last one.
-                let is_first_here = properties.key == self.slice.key;
-                let is_only_here = is_first_here && properties.is_one_partition;
-                match self.slice.reverse {
-                    false if is_first_here => Some(properties.first.place()),
-                    false => Some(Place::START),
-                    true if is_only_here => Some(properties.last.place()),
-                    true => Some(Place::End),
-                }
+            State::Pending(_) => {
+                let properties = self.block_ahead()?;
+                Some(if self.slice.reverse {
+                    upper_bound(properties, &self.slice.key)
+                } else {
+                    lower_bound(properties, &self.slice.key)
+                })
             }
-            State::Loaded(loaded) => loaded.block.entry(loaded.at).ok()?.place(),
+            State::Loaded(loaded) => match loaded.item {
+                BlockItem::Row(row) => Some(Place::row(row.key(loaded.block.payload()))),
+                BlockItem::Edge => loaded.block.place(loaded.at).ok(),
+            },
         }
     }
 
     /// The block ahead, if the cursor stands before one that is not loaded.
+    #[inline]
     pub(crate) fn block_ahead(&self) -> Option<&BlockProperties> {
         match &self.state {
-            State::Pending(_, properties) => Some(properties),
+            State::Pending(pending) => pending.index.entries.get(pending.at),
             _ => None,
         }
     }
@@ -265,17 +349,14 @@ impl FileCursor {
         let State::Loaded(loaded) = &self.state else {
             return None;
         };
-        match loaded.block.entry(loaded.at) {
-            Ok(BlockEntry::Row(_, body)) => {
-                Some((loaded.block.payload(), body, loaded.block.base()))
-            }
-            _ => None,
-        }
+        let payload = loaded.block.payload();
+        let row = loaded.row()?;
+        Some((payload, row.body(payload), loaded.block.base()))
     }
 
     /// Whether the cursor stands at a row.
     pub(crate) fn is_at_row(&self) -> bool {
-        matches!(&self.state, State::Loaded(loaded) if loaded.is_row)
+        matches!(&self.state, State::Loaded(loaded) if loaded.row().is_some())
     }
 
     /// Moves past the current row or edge.
@@ -284,8 +365,9 @@ impl FileCursor {
             return Ok(());
         };
         let in_block = |error| self.reader.in_block(error, loaded.number);
+        let is_edge = loaded.item == BlockItem::Edge;
         if self.slice.reverse {
-            if !loaded.is_row {
+            if is_edge {
                 self.open = loaded
                     .block
                     .in_force(loaded.first, loaded.at, loaded.continues)
@@ -293,7 +375,7 @@ impl FileCursor {
             }
             return self.settle_below(loaded);
         }
-        if !loaded.is_row
+        if is_edge
             && let BlockEntry::Edge(_, deletion) =
                 loaded.block.entry(loaded.at).map_err(in_block)?
         {
@@ -303,10 +385,33 @@ impl FileCursor {
         self.settle(loaded)
     }
 
+    /// Gives the current row and those after it to the page, as long as they are visible as they
+    /// are, inside of the limits, and in this block. Returns how many it gave, and stands behind
+    /// them.
+    pub(crate) fn take_run(
+        &mut self,
+        limits: RunLimits<'_>,
+        page: &mut PageBuilder,
+    ) -> Result<usize> {
+        let State::Loaded(mut loaded) = std::mem::replace(&mut self.state, State::Done) else {
+            return Ok(0);
+        };
+        let taken = run(&mut loaded, limits, page)
+            .map_err(|error| self.reader.in_block(error, loaded.number))?;
+        if taken == 0 {
+            self.state = State::Loaded(loaded);
+        } else if self.slice.reverse {
+            self.settle_below(loaded)?;
+        } else {
+            self.settle(loaded)?;
+        }
+        Ok(taken)
+    }
+
     /// Loads the block ahead.
     pub(crate) fn load(&mut self) -> Result<()> {
         match &self.state {
-            State::Pending(number, _) => self.enter(*number),
+            State::Pending(pending) => self.enter(pending.number),
             _ => Ok(()),
         }
     }
@@ -314,9 +419,10 @@ impl FileCursor {
     /// Skips the block ahead unread.
     pub(crate) fn skip(&mut self) -> Result<()> {
         match &self.state {
-            State::Pending(number, _) => {
+            State::Pending(pending) => {
+                let number = pending.number;
                 self.reader.stats.blocks_skipped += 1;
-                self.leave(*number)
+                self.leave(number, false)
             }
             _ => Ok(()),
         }
@@ -326,7 +432,7 @@ impl FileCursor {
     pub(crate) fn row_error(&self, error: crate::encoding::DecodeError) -> crate::Error {
         let number = match &self.state {
             State::Loaded(loaded) => loaded.number,
-            State::Pending(number, _) => *number,
+            State::Pending(pending) => pending.number,
             State::Done => self.span.first,
         };
         self.reader.in_block(error, number)
@@ -336,4 +442,67 @@ impl FileCursor {
     pub(crate) fn into_reader(self) -> TableReader {
         self.reader
     }
+}
+
+/// Not after the first item that a block has of the partition `key`: `first` is about the first
+/// partition of the block.
+fn lower_bound<'a>(block: &'a BlockProperties, key: &[u8]) -> Place<'a> {
+    if block.key == key {
+        block.first.place()
+    } else {
+        Place::START
+    }
+}
+
+/// Not before the last item that a block has of the partition `key`: `last` is about the last
+/// partition of the block.
+fn upper_bound<'a>(block: &'a BlockProperties, key: &[u8]) -> Place<'a> {
+    if block.is_one_partition && block.key == key {
+        block.last.place()
+    } else {
+        Place::End
+    }
+}
+
+/// Gives rows from the current one on to the page. Afterwards `at` is where settling begins: the
+/// first entry not taken when going up, the last entry taken when going down.
+fn run(
+    loaded: &mut Loaded,
+    limits: RunLimits<'_>,
+    page: &mut PageBuilder,
+) -> std::result::Result<usize, crate::encoding::DecodeError> {
+    let block = &loaded.block;
+    let payload = block.payload();
+    let is_plain = limits.takes(block.summary()?);
+    let len = if limits.reverse {
+        loaded.at + 1 - loaded.low
+    } else {
+        loaded.high - loaded.at
+    };
+    let mut buffer = None;
+    let mut taken = 0;
+    while taken < len && !page.is_full() {
+        let at = if limits.reverse {
+            loaded.at - taken
+        } else {
+            loaded.at + taken
+        };
+        let BlockItem::Row(row) = block.item(at)? else {
+            break;
+        };
+        let is_taken = limits.is_inside(row.key(payload))
+            && (is_plain || limits.takes(codec::inspect(row.body(payload), block.base())?));
+        if !is_taken {
+            break;
+        }
+        let number = *buffer.get_or_insert_with(|| page.buffer(payload, block.base()));
+        page.take(number, row);
+        taken += 1;
+    }
+    if !limits.reverse {
+        loaded.at += taken;
+    } else if taken > 0 {
+        loaded.at -= taken - 1;
+    }
+    Ok(taken)
 }

@@ -36,7 +36,7 @@ mod verify;
 mod writer;
 
 pub(crate) use block::DataBlock;
-pub(crate) use cursor::{FileCursor, Slice};
+pub(crate) use cursor::{FileCursor, RunLimits, Slice};
 pub(crate) use dictionary::{Samples, Trained};
 pub(crate) use index::{BlockProperties, IndexBlock};
 pub(crate) use open::SsTable;

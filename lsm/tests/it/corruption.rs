@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use lsm::vfs::{MemoryVfs, OsVfs, Vfs};
-use lsm::{Engine, EngineOptions, ErrorKind, Operation, Result, Row, SlicePage};
+use lsm::{Engine, EngineOptions, ErrorKind, Operation, Result, Rows, SlicePage};
 
 use crate::engine_support::*;
 
@@ -55,7 +55,7 @@ fn examine(vfs: &Arc<dyn Vfs>, dir: &Path) -> Result<Vec<SlicePage>> {
     Ok(pages)
 }
 
-fn rows(pages: &[SlicePage]) -> Vec<Vec<Row>> {
+fn rows(pages: &[SlicePage]) -> Vec<Rows> {
     pages.iter().map(|page| page.rows.clone()).collect()
 }
 
@@ -287,5 +287,5 @@ fn files_of_format_version_1_are_readable() {
     build(&fresh, Path::new(DIR));
     let expected = examine(&fresh, Path::new(DIR)).unwrap();
     assert_eq!(rows(&found), rows(&expected));
-    assert_eq!(found[0].static_cells, expected[0].static_cells);
+    assert_eq!(found[0].static_row, expected[0].static_row);
 }

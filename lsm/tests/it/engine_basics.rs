@@ -19,7 +19,10 @@ fn newest_version_of_a_cell_wins_across_memtables_and_files() {
             &[mutation(&channel, vec![insert(5, value)])],
         );
         let page = read_all(&engine, &channel, 0);
-        assert_eq!(page.rows[0].cells[0].value.bytes().unwrap(), value);
+        assert_eq!(
+            page.rows.first().unwrap().cells().next().unwrap().value,
+            value.as_bytes()
+        );
         flush(&engine);
         assert_eq!(read_all(&engine, &channel, 0).rows, page.rows);
     }
@@ -63,8 +66,8 @@ fn every_kind_of_deletion_hides_older_data_and_not_newer_data() {
             apply(&engine, 3, &[mutation(&channel, vec![insert(5, "new")])]);
             let page = read_all(&engine, &channel, 0);
             assert_eq!(
-                page.rows[0].cells[0].value.bytes().unwrap(),
-                "new",
+                page.rows.first().unwrap().cells().next().unwrap().value,
+                b"new",
                 "{name} {flushes}"
             );
         }
@@ -108,8 +111,9 @@ fn deleted_collection_hides_older_elements_and_not_newer_ones() {
         )],
     );
     let page = read_all(&engine, &channel, 0);
-    let paths: Vec<&Bytes> = page.rows[0].cells.iter().map(|cell| &cell.path).collect();
-    assert_eq!(paths, ["c"]);
+    let row = page.rows.first().unwrap();
+    let paths: Vec<&[u8]> = row.cells().map(|cell| cell.path).collect();
+    assert_eq!(paths, [b"c"]);
 }
 
 #[test]

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use lsm::vfs::{MemoryVfs, Vfs};
 use lsm::{
-    BlockCache, CellValue, CellWrite, Change, ColumnId, Engine, EngineOptions, Liveness, Mutation,
-    Operation, PartitionKey, SlicePage, SliceRead, TableId, TableOptions, Timestamp, Window,
-    WindowOptions,
+    BlockCache, Cell, CellValue, CellWrite, Change, ColumnId, Engine, EngineOptions, Liveness,
+    Mutation, Operation, PartitionKey, SlicePage, SliceRead, TableId, TableOptions, Timestamp,
+    Window, WindowOptions,
 };
 
 /// The table that most tests use; windows of 1000 ms from 0 on.
@@ -159,6 +159,30 @@ pub(crate) fn read_all(engine: &Engine, partition: &PartitionKey, now_ms: u64) -
 
 /// The clustering numbers of a page.
 pub(crate) fn numbers(page: &SlicePage) -> Vec<u64> {
-    let number = |row: &lsm::Row| u64::from_be_bytes(row.clustering.as_ref().try_into().unwrap());
+    let number = |row: lsm::Row<'_>| u64::from_be_bytes(row.clustering.try_into().unwrap());
     page.rows.iter().map(number).collect()
+}
+
+/// A row with bytes of its own, to compare.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct OwnedRow {
+    pub(crate) clustering: Bytes,
+    pub(crate) liveness: Option<lsm::RowLiveness>,
+    pub(crate) cells: Vec<Cell>,
+}
+
+/// Rows with bytes of their own, to compare.
+pub(crate) fn owned(rows: &lsm::Rows) -> Vec<OwnedRow> {
+    rows.iter()
+        .map(|row| OwnedRow {
+            clustering: Bytes::copy_from_slice(row.clustering),
+            liveness: row.liveness(),
+            cells: cells(row.cells()),
+        })
+        .collect()
+}
+
+/// Cells with bytes of their own, to compare.
+pub(crate) fn cells(cells: lsm::Cells<'_>) -> Vec<Cell> {
+    cells.map(|cell| cell.to_cell()).collect()
 }

@@ -139,7 +139,7 @@ fn reading_backwards_is_reading_forwards_reversed_between_any_bounds() {
                     read.reverse = reverse;
                 })
             };
-            let (forward, mut backward) = (read(false).rows, read(true).rows);
+            let (forward, mut backward) = (owned(&read(false).rows), owned(&read(true).rows));
             backward.reverse();
             assert_eq!(forward, backward, "seed {seed} {start:?} {end:?}");
         }
@@ -150,7 +150,7 @@ fn reading_backwards_is_reading_forwards_reversed_between_any_bounds() {
 fn pages_cut_by_any_limits_put_together_are_the_whole() {
     for seed in 20..23 {
         let (engine, channel) = varied(seed, 1500, options());
-        let whole = page(&engine, &channel, |_| ()).rows;
+        let whole = owned(&page(&engine, &channel, |_| ()).rows);
         let mut random = Random(seed);
         for round in 0..60 {
             let reverse = random.percent(50);
@@ -163,7 +163,7 @@ fn pages_cut_by_any_limits_put_together_are_the_whole() {
                     read.tombstone_budget = 1 + random.below(100) as usize;
                     resume(read, after.take());
                 });
-                found.extend(next.rows);
+                found.extend(owned(&next.rows));
                 after = next.resume_after;
                 if after.is_none() {
                     break;
@@ -257,8 +257,8 @@ fn a_scan_is_the_slices_of_its_partitions_one_after_another() {
     let expected: Vec<_> = sorted
         .into_iter()
         .map(|name| (name.clone(), read_all(&engine, &name, 10)))
-        .filter(|(_, page)| !page.rows.is_empty() || !page.static_cells.is_empty())
-        .map(|(name, page)| (name, page.static_cells, page.rows))
+        .filter(|(_, page)| !page.rows.is_empty() || !page.static_row.is_empty())
+        .map(|(name, page)| (name, page.static_row, page.rows))
         .collect();
     let scan = ScanRead {
         table: TABLE,
@@ -272,7 +272,7 @@ fn a_scan_is_the_slices_of_its_partitions_one_after_another() {
     let found = engine.scan(&scan).unwrap().partitions;
     let found: Vec<_> = found
         .into_iter()
-        .map(|it| (it.partition, it.static_cells, it.rows))
+        .map(|it| (it.partition, it.static_row, it.rows))
         .collect();
     assert!(found.len() > 20);
     assert_eq!(found, expected);

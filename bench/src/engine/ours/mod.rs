@@ -63,7 +63,7 @@ impl Ours {
         let mut touched = Touched::default();
         loop {
             let page = self.node.tablet.read(&read)?;
-            for row in &page.rows {
+            for row in page.rows.iter() {
                 rows::see(row, seen)?;
             }
             touched.blocks += page.stats.blocks_read + page.stats.blocks_cached;

@@ -79,15 +79,14 @@ fn clustering(id: u64) -> Bytes {
 }
 
 /// Shows a row to a reader.
-pub(super) fn see(row: &Row, seen: &mut Seen) -> Result<()> {
+pub(super) fn see(row: Row<'_>, seen: &mut Seen) -> Result<()> {
     let id = row.clustering.first_chunk::<8>().context("a short key")?;
     let (mut author, mut content): (&[u8], &[u8]) = (&[], &[]);
-    for cell in &row.cells {
-        let bytes = cell.value.bytes().context("a cell without a value")?;
+    for cell in row.cells() {
         if cell.column == AUTHOR {
-            author = bytes;
+            author = cell.value;
         } else if cell.column == CONTENT {
-            content = bytes;
+            content = cell.value;
         }
     }
     let author = author.first_chunk::<8>().context("a short author")?;

@@ -1,13 +1,13 @@
 //! Reads of all kinds, compared with the oracle.
 
 use bytes::Bytes;
-use lsm::{Cell, Engine, Row, ScanPartition, ScanRead, SliceRead};
+use lsm::{Cell, Engine, ScanPartition, ScanRead, SliceRead};
 
 use super::oracle::Id;
 use super::world::World;
 use crate::engine_support::*;
 
-type Found = Vec<(Id, Vec<Cell>, Vec<Row>)>;
+type Found = Vec<(Id, Vec<Cell>, Vec<OwnedRow>)>;
 
 impl World {
     fn random_read(&mut self) -> SliceRead {
@@ -30,11 +30,16 @@ impl World {
         let (fixed, mut rows) = self
             .oracle
             .slice(&id, bounds, (read.reverse, most), self.now_ms);
-        assert_eq!(page.static_cells, fixed, "{} {read:?}", self.place());
+        assert_eq!(
+            cells(page.static_row.cells()),
+            fixed,
+            "{} {read:?}",
+            self.place()
+        );
         if page.resume_after.is_some() {
             rows.truncate(page.rows.len());
         }
-        assert_eq!(page.rows, rows, "{} {read:?}", self.place());
+        assert_eq!(owned(&page.rows), rows, "{} {read:?}", self.place());
         assert!(page.rows.len() <= read.limit_rows);
     }
 
@@ -45,7 +50,7 @@ impl World {
         let (mut found, mut next) = (Vec::new(), Some(read.clone()));
         while let Some(read) = next.take() {
             let page = self.engine().read(&read).unwrap();
-            found.extend(page.rows);
+            found.extend(owned(&page.rows));
             next = page.resume_after.map(|after| read.resumed_after(after));
         }
         let id = Self::id(&read.partition);
@@ -128,7 +133,7 @@ fn scan_all(engine: &Engine, mut scan: ScanRead) -> Found {
     let mut found: Found = Vec::new();
     loop {
         let page = engine.scan(&scan).unwrap();
-        for part in page.partitions {
+        for part in &page.partitions {
             add(&mut found, part);
         }
         scan.after = page.resume;
@@ -139,13 +144,14 @@ fn scan_all(engine: &Engine, mut scan: ScanRead) -> Found {
 }
 
 /// Adds a partition, or the continuation of the last one.
-fn add(found: &mut Found, part: ScanPartition) {
+fn add(found: &mut Found, part: &ScanPartition) {
     let id = World::id(&part.partition);
+    let (here, rows_here) = (cells(part.static_row.cells()), owned(&part.rows));
     match found.last_mut().filter(|(last, ..)| *last == id) {
         Some((_, fixed, rows)) => {
-            assert_eq!(*fixed, part.static_cells);
-            rows.extend(part.rows);
+            assert_eq!(*fixed, here);
+            rows.extend(rows_here);
         }
-        None => found.push((id, part.static_cells, part.rows)),
+        None => found.push((id, here, rows_here)),
     }
 }

@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 use std::ops::{Bound, RangeBounds};
 
 use bytes::Bytes;
-use lsm::{Cell, CellValue, CellWrite, ColumnId, Operation, Row, RowLiveness, Timestamp};
+use lsm::{Cell, CellValue, CellWrite, ColumnId, Operation, RowLiveness, Timestamp};
 
-use crate::engine_support::Random;
+use crate::engine_support::{OwnedRow, Random};
 
 /// A partition by token, key and window.
 pub(super) type Id = (u64, Bytes, i64);
@@ -75,7 +75,7 @@ impl OracleRow {
         }
     }
 
-    fn visible(&self, seed: u64, clustering: &Bytes, now_ms: u64) -> Option<Row> {
+    fn visible(&self, seed: u64, clustering: &Bytes, now_ms: u64) -> Option<OwnedRow> {
         let lives = |expires: Option<u64>| expires.is_none_or(|expires| expires > now_ms);
         let liveness = self.liveness.filter(|marker| lives(marker.expires_at_ms));
         let cells: Vec<Cell> = self
@@ -99,7 +99,7 @@ impl OracleRow {
                 }
             })
             .collect();
-        (liveness.is_some() || !cells.is_empty()).then(|| Row {
+        (liveness.is_some() || !cells.is_empty()).then(|| OwnedRow {
             clustering: clustering.clone(),
             liveness,
             cells,
@@ -165,7 +165,7 @@ impl Oracle {
         (start, end): (Bound<Bytes>, Bound<Bytes>),
         (reverse, most): (bool, usize),
         now_ms: u64,
-    ) -> (Vec<Cell>, Vec<Row>) {
+    ) -> (Vec<Cell>, Vec<OwnedRow>) {
         let Some(partition) = self.partitions.get(id) else {
             return (Vec::new(), Vec::new());
         };
@@ -186,7 +186,7 @@ impl Oracle {
     }
 
     /// All partitions with something visible, in the order of a scan.
-    pub(super) fn all(&self, now_ms: u64) -> Vec<(Id, Vec<Cell>, Vec<Row>)> {
+    pub(super) fn all(&self, now_ms: u64) -> Vec<(Id, Vec<Cell>, Vec<OwnedRow>)> {
         let bounds = (Bound::Unbounded, Bound::Unbounded);
         self.partitions
             .keys()
