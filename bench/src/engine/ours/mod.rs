@@ -11,12 +11,13 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use anyhow::Result;
+use bytes::Bytes;
 use lsm::log::{Log, LogOptions};
 use lsm::vfs::{OsVfs, Vfs};
 use lsm::{BlockCache, Engine as Tablet, EngineOptions, SliceRead, TableOptions, WindowOptions};
 
 use super::{Engine, Seen, Setup, Touched, Written};
-use crate::messages::{BUCKET_MS, Message, time_of};
+use crate::messages::{BUCKET_MS, Message};
 use node::Node;
 use rows::{TABLE, partition};
 
@@ -44,16 +45,23 @@ impl Ours {
         });
         tablet.define_table(TABLE, TableOptions { windowed })?;
         let node = Node::new(log, tablet, setup.memtable_bytes);
-        let threads = vec![
-            node.spawn("flush", Node::flush_full),
-            node.spawn("compact", Node::compact_always),
-        ];
+        // What is replayed may have to be flushed on the way; compaction can wait until the engine is open.
+        let flush = node.spawn("flush", Node::flush_full);
         node.recover()?;
+        let compact = node.spawn("compact", Node::compact_always);
+        let threads = vec![flush, compact];
         Ok(Self {
             node,
             threads,
             setup,
         })
+    }
+
+    /// Stores messages without the log.
+    fn store(&self, messages: &[Message<'_>], expires_at_ms: Option<u64>) -> Result<()> {
+        let payloads: Vec<Bytes> = messages.iter().map(rows::payload).collect();
+        let (changes, newest_ms) = node::changes(&payloads, expires_at_ms)?;
+        self.node.load(changes, newest_ms)
     }
 
     /// Reads a page, in several reads if the engine cuts it at its tombstone budget.
@@ -83,9 +91,7 @@ impl Engine for Ours {
     }
 
     fn load(&self, messages: &[Message<'_>]) -> Result<()> {
-        let newest_ms = messages.iter().map(|it| time_of(it.id)).max().unwrap_or(0);
-        let changes = messages.iter().map(|it| rows::upsert(it, None)).collect();
-        self.node.load(changes, newest_ms)
+        self.store(messages, None)
     }
 
     fn delete(&self, channel: u64, bucket: u64, ids: &[u64]) -> Result<()> {
@@ -127,11 +133,7 @@ impl Engine for Ours {
     }
 
     fn load_expiring(&self, messages: &[Message<'_>], expires_at_ms: u64) -> Result<()> {
-        let newest_ms = messages.iter().map(|it| time_of(it.id)).max().unwrap_or(0);
-        let changes = messages
-            .iter()
-            .map(|it| rows::upsert(it, Some(expires_at_ms)));
-        self.node.load(changes.collect(), newest_ms)
+        self.store(messages, Some(expires_at_ms))
     }
 
     fn drop_expired(&mut self, now_ms: u64) -> Result<()> {

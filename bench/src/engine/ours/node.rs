@@ -12,7 +12,7 @@ use lsm::{Change, Engine as Tablet, Timestamp};
 use parking_lot::Mutex;
 
 use super::rows;
-use crate::messages::{Message, time_of};
+use crate::messages::Message;
 
 const GROUP: GroupId = GroupId(1);
 const LEADER: LeaderId = LeaderId { term: 1, node: 1 };
@@ -39,6 +39,21 @@ pub(super) struct Node {
 pub(super) struct Indexes {
     pub(super) loaded: u64,
     pub(super) logged: u64,
+}
+
+/// Rows for payloads, and the time of the newest.
+pub(super) fn changes(
+    payloads: &[Bytes],
+    expires_at_ms: Option<u64>,
+) -> Result<(Vec<Change>, u64)> {
+    let mut newest_ms = 0;
+    let mut changes = Vec::with_capacity(payloads.len());
+    for payload in payloads {
+        let (change, written_ms) = rows::upsert(payload, expires_at_ms)?;
+        newest_ms = newest_ms.max(written_ms);
+        changes.push(change);
+    }
+    Ok((changes, newest_ms))
 }
 
 impl Node {
@@ -86,9 +101,8 @@ impl Node {
     /// order of the log by the thread that made them durable.
     pub(super) fn write(self: &Arc<Self>, messages: &[Message<'_>]) -> Result<()> {
         self.hold_back();
-        let changes: Vec<Change> = messages.iter().map(|it| rows::upsert(it, None)).collect();
         let payloads: Vec<Bytes> = messages.iter().map(rows::payload).collect();
-        let newest_ms = messages.iter().map(|it| time_of(it.id)).max().unwrap_or(0);
+        let (changes, newest_ms) = changes(&payloads, None)?;
         let node = Arc::clone(self);
         {
             let mut indexes = self.indexes.lock();
@@ -151,9 +165,8 @@ impl Node {
             let entries = self.log.read(GROUP, next..last.index + 1, REPLAY_BYTES)?;
             let mut newest_ms = 0;
             for entry in &entries {
-                let message = rows::message(&entry.payload)?;
-                newest_ms = newest_ms.max(time_of(message.id));
-                let change = rows::upsert(&message, None);
+                let (change, written_ms) = rows::upsert(&entry.payload, None)?;
+                newest_ms = newest_ms.max(written_ms);
                 let index = entry.id.index;
                 self.tablet
                     .apply(index, Timestamp(index), std::slice::from_ref(&change))?;

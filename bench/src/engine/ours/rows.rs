@@ -8,7 +8,7 @@ use lsm::{
 };
 
 use crate::engine::Seen;
-use crate::messages::{Message, bucket_of};
+use crate::messages::{Message, time_of};
 
 pub(super) const TABLE: TableId = TableId(1);
 const AUTHOR: ColumnId = ColumnId(1);
@@ -20,16 +20,36 @@ pub(super) fn partition(channel: u64, bucket: u64) -> PartitionKey {
     key.put_u64(channel);
     key.put_u64(bucket);
     PartitionKey {
-        token: channel.wrapping_mul(0x9E37_79B9_7F4A_7C15),
+        token: token(channel),
         key: key.freeze(),
         window: Window(bucket.cast_signed()),
     }
 }
 
-/// The row of a message; `expires_at_ms` for all of it.
-pub(super) fn upsert(message: &Message<'_>, expires_at_ms: Option<u64>) -> Change {
-    let cell = |column, bytes: &[u8]| {
-        let value = Bytes::copy_from_slice(bytes);
+fn token(channel: u64) -> u64 {
+    channel.wrapping_mul(0x9E37_79B9_7F4A_7C15)
+}
+
+/// What the log keeps of a message: channel, bucket, complement of the id (each in key order), author, text.
+pub(super) fn payload(message: &Message<'_>) -> Bytes {
+    let mut payload = BytesMut::with_capacity(32 + message.content.len());
+    payload.put_u64(message.channel);
+    payload.put_u64(message.bucket());
+    payload.put_u64(!message.id);
+    payload.put_u64_le(message.author);
+    payload.put_slice(message.content);
+    payload.freeze()
+}
+
+/// The row of a payload, whose bytes it shares, and when it was written; `expires_at_ms` for all of it.
+pub(super) fn upsert(payload: &Bytes, expires_at_ms: Option<u64>) -> Result<(Change, u64)> {
+    let number = |at: usize| -> Result<u64> {
+        let bytes = payload.get(at..).and_then(|rest| rest.first_chunk::<8>());
+        Ok(u64::from_be_bytes(*bytes.context("a short payload")?))
+    };
+    let (channel, bucket, id) = (number(0)?, number(8)?, !number(16)?);
+    anyhow::ensure!(payload.len() >= 32, "a payload without an author");
+    let cell = |column, value| {
         let value = match expires_at_ms {
             None => CellValue::Live(value),
             Some(expires_at_ms) => CellValue::Expiring {
@@ -44,22 +64,24 @@ pub(super) fn upsert(message: &Message<'_>, expires_at_ms: Option<u64>) -> Chang
         }
     };
     let operation = Operation::Upsert {
-        clustering: clustering(message.id),
+        clustering: payload.slice(16..24),
         liveness: Some(Liveness { expires_at_ms }),
         cells: vec![
-            cell(AUTHOR, &message.author.to_le_bytes()),
-            cell(CONTENT, message.content),
+            cell(AUTHOR, payload.slice(24..32)),
+            cell(CONTENT, payload.slice(32..)),
         ],
     };
-    mutation(
-        partition(message.channel, message.bucket()),
-        vec![operation],
-    )
+    let partition = PartitionKey {
+        token: token(channel),
+        key: payload.slice(..16),
+        window: Window(bucket.cast_signed()),
+    };
+    Ok((mutation(partition, vec![operation]), time_of(id)))
 }
 
 /// The deletion of one message.
 pub(super) fn delete(channel: u64, bucket: u64, id: u64) -> Change {
-    let clustering = clustering(id);
+    let clustering = Bytes::copy_from_slice(&(!id).to_be_bytes());
     mutation(
         partition(channel, bucket),
         vec![Operation::DeleteRow { clustering }],
@@ -72,10 +94,6 @@ fn mutation(partition: PartitionKey, operations: Vec<Operation>) -> Change {
         partition,
         operations,
     })
-}
-
-fn clustering(id: u64) -> Bytes {
-    Bytes::copy_from_slice(&(!id).to_be_bytes())
 }
 
 /// Shows a row to a reader.
@@ -96,29 +114,4 @@ pub(super) fn see(row: Row<'_>, seen: &mut Seen) -> Result<()> {
         content,
     );
     Ok(())
-}
-
-/// What the log keeps of a message.
-pub(super) fn payload(message: &Message<'_>) -> Bytes {
-    let mut payload = BytesMut::with_capacity(24 + message.content.len());
-    payload.put_u64_le(message.channel);
-    payload.put_u64_le(message.id);
-    payload.put_u64_le(message.author);
-    payload.put_slice(message.content);
-    payload.freeze()
-}
-
-/// The message of a payload.
-pub(super) fn message(payload: &[u8]) -> Result<Message<'_>> {
-    let (channel, rest) = payload.split_first_chunk::<8>().context("no channel")?;
-    let (id, rest) = rest.split_first_chunk::<8>().context("no id")?;
-    let (author, content) = rest.split_first_chunk::<8>().context("no author")?;
-    let message = Message {
-        channel: u64::from_le_bytes(*channel),
-        id: u64::from_le_bytes(*id),
-        author: u64::from_le_bytes(*author),
-        content,
-    };
-    anyhow::ensure!(bucket_of(message.id) < 1 << 32, "an id of no message");
-    Ok(message)
 }
