@@ -15,6 +15,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::block::{BlockEntry, BlockItem, DataBlock};
+use super::format::INDEX_ENTRIES;
 use super::index::{BlockProperties, IndexBlock};
 use super::reader::{PartitionHead, Span, TableReader};
 use crate::error::Result;
@@ -59,12 +60,21 @@ enum State {
     Loaded(Loaded),
 }
 
-/// A block that is known from the index.
+/// What the cursor stands before.
 #[derive(Debug)]
 struct Pending {
+    /// The block that is next in reading order.
     number: u32,
-    index: Arc<IndexBlock>,
-    at: usize,
+    ahead: Ahead,
+}
+
+/// How it is known.
+#[derive(Debug)]
+enum Ahead {
+    /// One block, from the index.
+    Block(Arc<IndexBlock>, usize),
+    /// All blocks of an index block that is not loaded, from the top index.
+    Group(usize),
 }
 
 #[derive(Debug)]
@@ -180,36 +190,88 @@ impl FileCursor {
     }
 
     /// Stands before block `number` without loading it, or is done if that is beyond the slice.
+    /// Where the blocks of an index block begin that are all of this partition, it stands before
+    /// all of them at once.
     fn approach(&mut self, number: u32) -> Result<()> {
-        let (index, at) = self.reader.index(number)?;
-        let Some(properties) = index.entries.get(at) else {
-            return Err(self.reader.index_error("an entry for every block"));
-        };
-        self.open = if !self.slice.reverse {
-            if number > self.span.first {
-                properties.open
-            } else {
-                Timestamp::ZERO
-            }
-        } else if number < self.span.last {
-            match index.entries.get(at + 1) {
-                Some(above) => above.open,
-                None => self.reader.open_deletion(number + 1)?,
-            }
+        let at = number as usize;
+        let (group, within) = (at / INDEX_ENTRIES, at % INDEX_ENTRIES);
+        let last_block = self.reader.block_count().saturating_sub(1);
+        let is_at_end = if self.slice.reverse {
+            within + 1 == INDEX_ENTRIES || number == last_block
         } else {
-            Timestamp::ZERO
+            within == 0
+        };
+        let top = self.reader.table().top.get(group);
+        let is_whole = top.is_some_and(|top| {
+            let is_here = (top.token, &top.key) == self.slice.id();
+            is_at_end && is_here && top.is_one_partition
+        });
+        let ahead = if is_whole {
+            Ahead::Group(group)
+        } else {
+            let (index, at) = self.reader.index(number)?;
+            Ahead::Block(index, at)
+        };
+        self.stand_before(Pending { number, ahead })
+    }
+
+    /// Stands before block `number` alone.
+    fn approach_block(&mut self, number: u32) -> Result<()> {
+        let (index, at) = self.reader.index(number)?;
+        let ahead = Ahead::Block(index, at);
+        self.stand_before(Pending { number, ahead })
+    }
+
+    fn stand_before(&mut self, pending: Pending) -> Result<()> {
+        self.open = self.open_before(&pending)?;
+        let Some(properties) = self.properties(&pending) else {
+            return Err(self.reader.index_error("an entry for every block"));
         };
         let is_inside = if self.slice.reverse {
             upper_bound(properties, &self.slice.key) >= self.slice.from.place()
         } else {
             lower_bound(properties, &self.slice.key) < self.slice.to.place()
         };
-        if !is_inside {
-            self.state = State::Done;
-            return Ok(());
-        }
-        self.state = State::Pending(Pending { number, index, at });
+        self.state = if is_inside {
+            State::Pending(pending)
+        } else {
+            State::Done
+        };
         Ok(())
+    }
+
+    /// The range deletion in force where the cursor comes from: at the start of the block ahead, or
+    /// going down, of the block above it.
+    fn open_before(&mut self, pending: &Pending) -> Result<Timestamp> {
+        let number = pending.number;
+        let (is_edge, target) = if self.slice.reverse {
+            (number >= self.span.last, number.saturating_add(1))
+        } else {
+            (number <= self.span.first, number)
+        };
+        if is_edge {
+            return Ok(Timestamp::ZERO);
+        }
+        let target_group = target as usize / INDEX_ENTRIES;
+        let found = match &pending.ahead {
+            // The first block of an index block has what that says of itself.
+            Ahead::Group(_) => self.reader.table().top.get(target_group),
+            Ahead::Block(index, at) if self.slice.reverse => index.entries.get(at + 1),
+            Ahead::Block(index, at) => index.entries.get(*at),
+        };
+        if let Some(properties) = found {
+            return Ok(properties.open);
+        }
+        let (index, at) = self.reader.index(target)?;
+        let properties = index.entries.get(at);
+        Ok(properties.map_or(Timestamp::ZERO, |properties| properties.open))
+    }
+
+    fn properties<'a>(&'a self, pending: &'a Pending) -> Option<&'a BlockProperties> {
+        match &pending.ahead {
+            Ahead::Block(index, at) => index.entries.get(*at),
+            Ahead::Group(group) => self.reader.table().top.get(*group),
+        }
     }
 
     /// Loads block `number` and stands at its first item within the slice, or moves on.
@@ -339,7 +401,7 @@ impl FileCursor {
     #[inline]
     pub(crate) fn block_ahead(&self) -> Option<&BlockProperties> {
         match &self.state {
-            State::Pending(pending) => pending.index.entries.get(pending.at),
+            State::Pending(pending) => self.properties(pending),
             _ => None,
         }
     }
@@ -408,10 +470,13 @@ impl FileCursor {
         Ok(taken)
     }
 
-    /// Loads the block ahead.
+    /// Loads the block ahead, or the index block if all of that is ahead.
     pub(crate) fn load(&mut self) -> Result<()> {
         match &self.state {
-            State::Pending(pending) => self.enter(pending.number),
+            State::Pending(pending) => match pending.ahead {
+                Ahead::Block(..) => self.enter(pending.number),
+                Ahead::Group(_) => self.approach_block(pending.number),
+            },
             _ => Ok(()),
         }
     }
@@ -421,11 +486,27 @@ impl FileCursor {
         match &self.state {
             State::Pending(pending) => {
                 let number = pending.number;
-                self.reader.stats.blocks_skipped += 1;
-                self.leave(number, false)
+                let last = match pending.ahead {
+                    Ahead::Block(..) => number,
+                    Ahead::Group(group) => self.far_end(group),
+                };
+                self.reader.stats.blocks_skipped += u64::from(last.abs_diff(number)) + 1;
+                self.leave(last, false)
             }
             _ => Ok(()),
         }
+    }
+
+    /// The last block of an index block in reading order.
+    fn far_end(&self, group: usize) -> u32 {
+        let first = group * INDEX_ENTRIES;
+        let number = if self.slice.reverse {
+            first
+        } else {
+            first + INDEX_ENTRIES - 1
+        };
+        let last_block = self.reader.block_count().saturating_sub(1);
+        u32::try_from(number).unwrap_or(u32::MAX).min(last_block)
     }
 
     /// An error for a row body that does not decode.

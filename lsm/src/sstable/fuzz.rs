@@ -40,7 +40,11 @@ pub(crate) fn block(payload: Bytes) {
 pub(crate) fn section(kind: u8, payload: &Bytes) {
     match kind % 6 {
         0 => drop(IndexBlock::decode(payload)),
-        1 => drop(decode_top(payload)),
+        1 => {
+            for version in [1, 2] {
+                drop(decode_top(payload, version));
+            }
+        }
         2 => drop(directory::decode(payload, 1000)),
         3 => drop(Filter::decode(payload.clone()).map(|filter| filter.may_contain(b"key"))),
         4 => drop(Dictionary::decode(payload)),

@@ -1,7 +1,8 @@
 //! The block index: where each data block is, where it starts, and whether reading it can help.
 //!
-//! Index blocks hold 64 entries each and go through the block cache; only the first key of each
-//! index block is pinned in memory (the top index).
+//! Index blocks hold 64 entries each and go through the block cache; only one entry for each of
+//! them is pinned in memory (the top index). It says what is true of all 64 blocks, so that a
+//! reader can pass over a dead megabyte without loading even its index block.
 #![deny(clippy::indexing_slicing)]
 
 use bytes::Bytes;
@@ -92,7 +93,28 @@ impl BlockProperties {
         (self.token, &self.key, self.first.place())
     }
 
-    /// Appends the entry to an index block.
+    /// What is true of all blocks of an index block, as if they were one block; `extent` is that
+    /// of the index block. `None` without entries.
+    pub(crate) fn group(extent: Extent, entries: &[Self]) -> Option<Self> {
+        let (first, last) = (entries.first()?, entries.last()?);
+        let mut group = Self {
+            extent,
+            last: last.last.clone(),
+            ..first.clone()
+        };
+        for entry in entries.iter().skip(1) {
+            group.min_timestamp = group.min_timestamp.min(entry.min_timestamp);
+            group.max_timestamp = group.max_timestamp.max(entry.max_timestamp);
+            group.dead_after_ms = group.dead_after_ms.max(entry.dead_after_ms);
+            group.rows = group.rows.saturating_add(entry.rows);
+            group.dead_rows = group.dead_rows.saturating_add(entry.dead_rows);
+            group.is_one_partition &=
+                entry.is_one_partition && (entry.token, &entry.key) == (first.token, &first.key);
+        }
+        Some(group)
+    }
+
+    /// Appends the entry to an index block or to the top index.
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         let mut flags = if self.is_one_partition {
             ONE_PARTITION
@@ -155,48 +177,19 @@ impl BlockProperties {
     }
 }
 
-/// The first key of an index block.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct TopEntry {
-    /// Where the index block is.
-    pub(crate) extent: Extent,
-    /// Token of its first partition.
-    pub(crate) token: u64,
-    /// Key of its first partition.
-    pub(crate) key: Bytes,
-    /// First place of that partition in the block.
-    pub(crate) first: Edge,
-}
-
-impl TopEntry {
-    /// The first place of the index block in the order of the file.
-    pub(crate) fn start(&self) -> (u64, &[u8], Place<'_>) {
-        (self.token, &self.key, self.first.place())
-    }
-
-    /// Appends the entry to the top index.
-    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
-        encode_extent(out, self.extent);
-        out.extend_from_slice(&self.token.to_le_bytes());
-        crate::row::codec::put_bytes(out, &self.key);
-        encode_place(out, self.first.place());
-    }
-}
-
-/// Decodes the top index.
-pub(crate) fn decode_top(payload: &Bytes) -> Result<Vec<TopEntry>, DecodeError> {
+/// Decodes the top index: for each index block what its blocks are as one, see
+/// [`BlockProperties::group`]. In format version 1 that is only where it is and where it starts.
+pub(crate) fn decode_top(
+    payload: &Bytes,
+    version: u32,
+) -> Result<Vec<BlockProperties>, DecodeError> {
     let mut reader = Reader::new(payload);
-    let mut entries: Vec<TopEntry> = Vec::new();
+    let mut entries: Vec<BlockProperties> = Vec::new();
     while !reader.is_empty() {
-        let extent = decode_extent(&mut reader)?;
-        let token = reader.u64("token")?;
-        let key = payload.slice_ref(reader.prefixed(ENGINE_KEY_BYTES_MAX, "partition key")?);
-        let first = edge(payload, decode_place(&mut reader)?);
-        let entry = TopEntry {
-            extent,
-            token,
-            key,
-            first,
+        let entry = if version >= 2 {
+            BlockProperties::decode(payload, &mut reader)?
+        } else {
+            decode_start(payload, &mut reader)?
         };
         if entries
             .last()
@@ -207,6 +200,28 @@ pub(crate) fn decode_top(payload: &Bytes) -> Result<Vec<TopEntry>, DecodeError> 
         entries.push(entry);
     }
     Ok(entries)
+}
+
+/// A top index entry of format version 1: nothing can be skipped by it.
+fn decode_start(payload: &Bytes, reader: &mut Reader<'_>) -> Result<BlockProperties, DecodeError> {
+    let extent = decode_extent(reader)?;
+    let token = reader.u64("token")?;
+    let key = payload.slice_ref(reader.prefixed(ENGINE_KEY_BYTES_MAX, "partition key")?);
+    let first = edge(payload, decode_place(reader)?);
+    Ok(BlockProperties {
+        extent,
+        token,
+        key,
+        first,
+        last: Edge::End,
+        open: Timestamp::ZERO,
+        min_timestamp: Timestamp::ZERO,
+        max_timestamp: Timestamp(u64::MAX),
+        dead_after_ms: u64::MAX,
+        rows: 0,
+        dead_rows: 0,
+        is_one_partition: false,
+    })
 }
 
 fn encode_extent(out: &mut Vec<u8>, extent: Extent) {

@@ -11,7 +11,7 @@ use super::directory::{self, DirectoryEntry};
 use super::filter::Filter;
 use super::format::{Extent, FOOTER_BYTES, Footer, FrameKind};
 use super::frame::{FRAME_HEADER_BYTES, FrameFile};
-use super::index::{TopEntry, decode_top};
+use super::index::{BlockProperties, decode_top};
 use super::properties::Properties;
 use crate::encoding::{DecodeError, Reader};
 use crate::error::{Error, Result};
@@ -27,7 +27,7 @@ pub(crate) struct SsTable {
     pub(super) path: PathBuf,
     pub(super) cache_id: u64,
     pub(super) footer: Footer,
-    pub(super) top: Vec<TopEntry>,
+    pub(super) top: Vec<BlockProperties>,
     pub(super) directory: Vec<DirectoryEntry>,
     pub(super) filter: Filter,
     dictionary: Option<Dictionary>,
@@ -94,7 +94,7 @@ impl SsTable {
         let (payload, in_file) = section(FrameKind::Filter, footer.filter)?;
         let filter = Filter::decode(payload).map_err(in_file)?;
         let (payload, in_file) = section(FrameKind::Top, footer.top)?;
-        let top = decode_top(&payload).map_err(in_file)?;
+        let top = decode_top(&payload, footer.version).map_err(in_file)?;
         let dictionary = match footer.dictionary() {
             Some(extent) => {
                 let (payload, in_file) = section(FrameKind::Dictionary, extent)?;
@@ -150,7 +150,7 @@ impl SsTable {
     /// Bytes pinned in memory.
     pub(crate) fn pinned_bytes(&self) -> usize {
         self.filter.len()
-            + self.top.len() * size_of::<TopEntry>()
+            + self.top.len() * size_of::<BlockProperties>()
             + self.directory.len() * size_of::<DirectoryEntry>()
             + self.dictionary.as_ref().map_or(0, Dictionary::pinned_bytes)
     }

@@ -88,15 +88,6 @@ impl TableReader {
             .ok_or_else(|| self.index_error("an entry for every block"))
     }
 
-    /// The range deletion in force at the start of block `number`.
-    pub(crate) fn open_deletion(&mut self, number: u32) -> Result<Timestamp> {
-        let (block, at) = self.index(number)?;
-        match block.entries.get(at) {
-            Some(properties) => Ok(properties.open),
-            None => Err(self.index_error("an entry for every block")),
-        }
-    }
-
     fn index_block(&mut self, number: usize) -> Result<Arc<IndexBlock>> {
         if let Some((last, block)) = &self.last_index
             && *last == number

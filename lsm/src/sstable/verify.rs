@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::block::{BlockEntry, DataBlock, PartitionEntry};
 use super::directory::DirectoryEntry;
+use super::format::INDEX_ENTRIES;
 use super::index::BlockProperties;
 use super::open::SsTable;
 use super::properties::Properties;
@@ -82,8 +83,8 @@ struct Walk {
 impl SsTable {
     /// Checks every block, the order of all entries, the index, the directory and the statistics.
     pub(crate) fn verify(self: &Arc<Self>) -> Result<Counted> {
-        self.verify_index_extents()?;
         let mut reader = TableReader::new(Arc::clone(self), None);
+        self.verify_index_blocks(&mut reader)?;
         let mut walk = Walk {
             counted: Counted::default(),
             partition: None,
@@ -127,13 +128,26 @@ impl SsTable {
         Ok(walk.counted)
     }
 
-    fn verify_index_extents(&self) -> Result<()> {
+    fn verify_index_blocks(&self, reader: &mut TableReader) -> Result<()> {
         let mut index_end = self.footer.index_offset;
-        for top in &self.top {
+        let firsts = (0..).step_by(INDEX_ENTRIES);
+        for (first, top) in firsts.zip(&self.top) {
             if top.extent.offset != index_end {
                 return Err(self.gap(index_end));
             }
             index_end = top.extent.end();
+            let (index, _) = reader.index(first)?;
+            let group = BlockProperties::group(top.extent, &index.entries);
+            if self.footer.version >= 2 && group.as_ref() != Some(top) {
+                let offset = self.footer.top.offset;
+                let expected = "what the index block says in the top index";
+                return Err(Error::corrupt(
+                    self.path(),
+                    offset,
+                    expected,
+                    "something else",
+                ));
+            }
         }
         if index_end == self.footer.directory.offset {
             Ok(())

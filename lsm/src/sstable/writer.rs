@@ -11,7 +11,7 @@ use super::directory::DirectoryEntry;
 use super::filter::FilterBuilder;
 use super::format::{Extent, Footer, FrameKind, INDEX_ENTRIES, VERSION};
 use super::frame::FrameEncoder;
-use super::index::{BlockProperties, TopEntry};
+use super::index::BlockProperties;
 use super::properties::Properties;
 use crate::error::{Error, Result};
 use crate::row::range::{Edge, Place, Side};
@@ -399,15 +399,8 @@ impl TableWriter {
                 entry.encode(&mut payload);
             }
             let extent = self.frame(FrameKind::Index, &payload)?;
-            if let Some(entry) = entries.first() {
-                let (token, key) = (entry.token, entry.key.clone());
-                TopEntry {
-                    extent,
-                    token,
-                    key,
-                    first: entry.first.clone(),
-                }
-                .encode(&mut top);
+            if let Some(group) = BlockProperties::group(extent, entries) {
+                group.encode(&mut top);
             }
         }
         Ok(top)

@@ -508,3 +508,59 @@ fn files_and_writes_stay_bounded_under_steady_load() {
     );
     assert!(metrics.file_bytes <= written * 11 / 10, "{metrics:?}");
 }
+
+/// Deletions of rows that lie in an older window file cannot be forgotten; what they leave in the
+/// file of the deletions is dead, and there is more of it than any page may look at.
+#[test]
+fn page_behind_dead_rows_touches_as_many_blocks_whatever_their_number() {
+    let touched = |dead_rows: u64, reverse: bool| {
+        let options = EngineOptions {
+            block_bytes: 1024,
+            ..options()
+        };
+        let engine = open(&memory(), options).unwrap();
+        let channel = partition("channel", 0);
+        // Never stored, only deleted: tombstones that shadow nothing, with one row on either side.
+        let mut index = 0;
+        for start in (1..=dead_rows).step_by(1000) {
+            let rows = start..(start + 1000).min(dead_rows + 1);
+            index += 1;
+            apply(
+                &engine,
+                index,
+                &[mutation(&channel, rows.map(delete).collect())],
+            );
+        }
+        let ends = vec![insert(0, "first"), insert(dead_rows + 1, "last")];
+        apply(&engine, index + 1, &[mutation(&channel, ends)]);
+        flush(&engine);
+        let read = |engine: &Engine| {
+            page(engine, &channel, |read| {
+                read.reverse = reverse;
+                read.limit_rows = 50;
+            })
+        };
+        let found = read(&engine);
+        assert_eq!(
+            found.rows.len(),
+            2,
+            "{dead_rows} dead rows, reverse {reverse}"
+        );
+        assert!(found.resume_after.is_none());
+        assert!(
+            found.stats.blocks_skipped * 100 > dead_rows,
+            "{:?}",
+            found.stats
+        );
+        found.stats.blocks_read + found.stats.blocks_cached
+    };
+    for reverse in [false, true] {
+        let few = touched(20_000, reverse);
+        let many = touched(200_000, reverse);
+        assert!(
+            many <= few + 1,
+            "{few} blocks, then {many}, reverse {reverse}"
+        );
+        assert!(many < 12, "{many} blocks, reverse {reverse}");
+    }
+}
