@@ -81,10 +81,9 @@ impl Node {
             .expect("the system gives a thread to a benchmark")
     }
 
+    /// Tells the threads to end after what they are doing.
     pub(super) fn close(&self) {
         self.closing.store(true, Ordering::Release);
-        // A benchmark that ends has nothing left to lose: its directory goes next.
-        drop(self.log.close());
     }
 
     fn is_closing(&self) -> bool {
