@@ -247,7 +247,17 @@ impl Merger {
     /// Whether a read at `now_ms` can see something of the current row. May say yes for a row
     /// of several sources that turns out dead when merged.
     pub(crate) fn may_be_live(&self, now_ms: u64) -> Result<bool> {
-        let deletion = self.deletion();
+        let mut deletion = self.deletion();
+        if self.current.len() > 1 {
+            // A row deleted in one source and stored in another is dead without a merge.
+            for at in &self.current {
+                let cursor = &self.cursors[*at];
+                if let Some((_, body, base)) = cursor.row() {
+                    let own = codec::row_deletion(body, base);
+                    deletion = deletion.max(own.map_err(|error| cursor.row_error(error))?);
+                }
+            }
+        }
         for at in &self.current {
             let cursor = &self.cursors[*at];
             let Some((_, body, base)) = cursor.row() else {

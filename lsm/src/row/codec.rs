@@ -217,6 +217,12 @@ pub(crate) fn is_live(
     Ok(false)
 }
 
+/// The deletion of the row itself, or [`Timestamp::ZERO`].
+pub(crate) fn row_deletion(body: &[u8], base: Timestamp) -> Result<Timestamp, DecodeError> {
+    let mut reader = Reader::new(body);
+    RowHead::decode(&mut reader, base, |_, _| ()).map(|head| head.deletion)
+}
+
 /// What comes before the cells of a row, but for the collection deletions.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RowHead {
