@@ -63,12 +63,13 @@ pub(crate) fn run(options: &Options) -> Result<String> {
     for (workload, measure) in workloads {
         if options.wants(workload) {
             measure(&mut run).with_context(|| format!("{workload:?}"))?;
+            // After each, so that a run that is stopped leaves what it has.
+            if let Some(out) = &options.out {
+                run.report.write_to(out)?;
+            }
         }
     }
     run.progress.finish();
-    if let Some(out) = &options.out {
-        run.report.write_to(out)?;
-    }
     Ok(run.report.to_markdown())
 }
 
