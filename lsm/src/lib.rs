@@ -4,6 +4,53 @@
 //! flushing and compacting are steps that the owner runs. Every byte that it reads from disk
 //! is verified before it is believed.
 //!
+//! # Example
+//!
+//! ```
+//! use std::{path::Path, sync::Arc};
+//!
+//! use bytes::Bytes;
+//! use lsm::vfs::MemoryVfs;
+//! use lsm::{
+//!     CellValue, CellWrite, Change, ColumnId, Engine, EngineOptions, Liveness, Mutation, Operation,
+//!     PartitionKey, SliceRead, TableId, TableOptions, Timestamp,
+//! };
+//!
+//! # fn main() -> lsm::Result<()> {
+//! // `OsVfs` for real files.
+//! let vfs = Arc::new(MemoryVfs::new());
+//! let engine = Engine::open(vfs, Path::new("tablet"), EngineOptions::default())?;
+//! let table = TableId(1);
+//! engine.define_table(table, TableOptions::default())?;
+//!
+//! // One entry of the log: its index, the time of its first operation, what it changes.
+//! let channel = PartitionKey::timeless(7, "channel 7".into());
+//! let text = CellValue::Live("hello".into());
+//! let insert = Operation::Upsert {
+//!     clustering: Bytes::copy_from_slice(&1_u64.to_be_bytes()),
+//!     liveness: Some(Liveness::default()),
+//!     cells: vec![CellWrite { column: ColumnId(1), path: Bytes::new(), value: text }],
+//! };
+//! let operations = vec![insert];
+//! let mutation = Mutation { table, partition: channel.clone(), operations };
+//! engine.apply(1, Timestamp(1_000), &[Change::Mutation(mutation)])?;
+//!
+//! // When memory is to be freed. After a restart the log is applied again from `flushed` on.
+//! engine.freeze(Bytes::from_static(b"what the owner wants to find again"))?;
+//! while engine.flush_step()? {}
+//! while engine.compact_step(1)? {}
+//! assert_eq!(engine.flushed().index, 1);
+//!
+//! // The newest 50 rows at a time of 2 ms.
+//! let mut newest = SliceRead::all(table, channel, 50, 2);
+//! newest.reverse = true;
+//! assert_eq!(engine.read(&newest)?.rows.len(), 1);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Settings and what each of them costs: [`EngineOptions`], [`log::LogOptions`].
+//!
 //! # Reading order
 //!
 //! * [`error`] - what can go wrong and what the caller should do about it
@@ -25,6 +72,7 @@ mod compaction;
 pub mod encoding;
 mod engine;
 pub mod error;
+pub mod exposition;
 #[doc(hidden)]
 pub mod fuzzing;
 mod iter;
@@ -43,8 +91,9 @@ pub mod vfs;
 
 pub use cache::{BlockCache, CacheMetrics};
 pub use engine::{
-    Checkpoint, CheckpointFile, Engine, Flushed, ReadStats, ScanPage, ScanPartition, ScanPosition,
-    ScanRead, SlicePage, SliceRead, VerifyReport, WindowDigest,
+    Checkpoint, CheckpointFile, Engine, FileEntry, FileInfo, Flushed, Inspection, ReadStats,
+    ScanPage, ScanPartition, ScanPosition, ScanRead, SlicePage, SliceRead, StoredRow, VerifyReport,
+    WindowDigest,
 };
 pub use error::{Error, ErrorKind, Result};
 pub use metrics::EngineMetrics;

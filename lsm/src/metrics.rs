@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::cache::CacheMetrics;
+use crate::engine::ReadStats;
 
 /// Gauges and counters of one engine. Counters start at zero when the engine is opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -21,6 +22,28 @@ pub struct EngineMetrics {
     pub windows: usize,
     /// Bytes of filters, directories and top indexes in memory.
     pub pinned_bytes: usize,
+    /// Operations applied, one for each timestamp.
+    pub operations: u64,
+    /// Pages of one partition read.
+    pub reads: u64,
+    /// Pages of token ranges read.
+    pub scans: u64,
+    /// Blocks that reads fetched from files.
+    pub read_blocks: u64,
+    /// Blocks that reads found in the cache.
+    pub read_blocks_cached: u64,
+    /// Blocks that reads knew to hold nothing visible.
+    pub read_blocks_skipped: u64,
+    /// Bytes of fetched blocks as stored.
+    pub read_bytes: u64,
+    /// Rows that reads looked at, dead ones included.
+    pub read_rows: u64,
+    /// Rows among them that were dead.
+    pub read_tombstones: u64,
+    /// Checkpoints made.
+    pub checkpoints: u64,
+    /// Checkpoints installed.
+    pub installs: u64,
     /// Memtables flushed.
     pub flushes: u64,
     /// Bytes written by flushing.
@@ -40,6 +63,12 @@ pub struct EngineMetrics {
 /// The counters behind [`EngineMetrics`].
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
+    pub(crate) operations: AtomicU64,
+    pub(crate) reads: AtomicU64,
+    pub(crate) scans: AtomicU64,
+    pub(crate) read: ReadCounters,
+    pub(crate) checkpoints: AtomicU64,
+    pub(crate) installs: AtomicU64,
     pub(crate) flushes: AtomicU64,
     pub(crate) flushed_bytes: AtomicU64,
     pub(crate) compactions: AtomicU64,
@@ -53,6 +82,17 @@ impl Counters {
     pub(crate) fn read(&self) -> EngineMetrics {
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         EngineMetrics {
+            operations: load(&self.operations),
+            reads: load(&self.reads),
+            scans: load(&self.scans),
+            read_blocks: load(&self.read.blocks),
+            read_blocks_cached: load(&self.read.cached),
+            read_blocks_skipped: load(&self.read.skipped),
+            read_bytes: load(&self.read.bytes),
+            read_rows: load(&self.read.rows),
+            read_tombstones: load(&self.read.tombstones),
+            checkpoints: load(&self.checkpoints),
+            installs: load(&self.installs),
             flushes: load(&self.flushes),
             flushed_bytes: load(&self.flushed_bytes),
             compactions: load(&self.compactions),
@@ -60,6 +100,34 @@ impl Counters {
             compaction_written_bytes: load(&self.compaction_written_bytes),
             windows_dropped: load(&self.windows_dropped),
             ..EngineMetrics::default()
+        }
+    }
+}
+
+/// What all reads of an engine cost.
+#[derive(Debug, Default)]
+pub(crate) struct ReadCounters {
+    blocks: AtomicU64,
+    cached: AtomicU64,
+    skipped: AtomicU64,
+    bytes: AtomicU64,
+    rows: AtomicU64,
+    tombstones: AtomicU64,
+}
+
+impl ReadCounters {
+    /// Adds the cost of a page. Zeros are not added: most pages fetch and skip nothing.
+    pub(crate) fn add(&self, stats: &ReadStats) {
+        let pairs = [
+            (&self.blocks, stats.blocks_read),
+            (&self.cached, stats.blocks_cached),
+            (&self.skipped, stats.blocks_skipped),
+            (&self.bytes, stats.bytes_read),
+            (&self.rows, stats.rows_scanned),
+            (&self.tombstones, stats.tombstones),
+        ];
+        for (counter, more) in pairs.into_iter().filter(|(_, more)| *more > 0) {
+            add(counter, more);
         }
     }
 }

@@ -9,6 +9,9 @@ use crate::error::{Error, Result};
 #[derive(Clone, Debug)]
 pub struct EngineOptions {
     /// Blocks kept in memory, shared by all engines of a process. Default: 64 MiB.
+    ///
+    /// Larger: fewer reads of the disk and less decompression. Filters, directories and top indexes
+    /// are in memory besides.
     pub cache: Arc<BlockCache>,
     /// Bytes of a data block before compression. Default: 16 KiB. Range: 1 KiB ..= 64 KiB.
     ///
@@ -16,11 +19,18 @@ pub struct EngineOptions {
     pub block_bytes: usize,
     /// zstd level of young files: flushed, or merged within an active window. Default: 1.
     /// Range: 1 ..= 19.
+    ///
+    /// Higher: smaller files, but flushing and merging take more processor time.
     pub compression_level: i32,
     /// zstd level of files that hold all of their window, which are read for long and rewritten
     /// rarely; they also get a trained dictionary. Default: 6. Range: 1 ..= 19.
+    ///
+    /// Higher: a smaller archive for more processor time once per window; reading costs the same.
     pub sealed_compression_level: i32,
     /// Frozen memtables that may wait for [`crate::Engine::flush_step`]. Default: 4. Range: 1 ..= 64.
+    ///
+    /// Larger: a burst of writes waits longer before freezing is refused, but takes more memory, and
+    /// every read looks into each of them.
     pub frozen_max: usize,
     /// Files of similar size, adjacent in log order, that are merged into one. Default: 4.
     /// Range: 2 ..= 32.
@@ -29,6 +39,8 @@ pub struct EngineOptions {
     pub tier_files: usize,
     /// How long after its end a window is still expected to be written, in milliseconds.
     /// Default: 2 h. Later writes are stored as well; they only cost another merge.
+    ///
+    /// Longer: fewer merges of sealed windows, but a window stays in several files for longer.
     pub seal_grace_ms: u64,
     /// Mixed into the identity of every file, so that a block of another engine's file does not
     /// pass as one of ours. Default: 0; give each engine its own random number.

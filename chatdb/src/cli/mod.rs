@@ -1,4 +1,4 @@
-//! The `chatdb` program: serve, shell, query, status.
+//! The `chatdb` program: serve, shell, query, status, tablet.
 //!
 //! Exit status: 0 done, 1 the operation failed, 2 the command line is wrong. A reader of the output
 //! that goes away is success.
@@ -6,6 +6,7 @@
 mod complete;
 mod connect;
 mod describe;
+mod progress;
 mod query;
 mod render;
 mod screen;
@@ -14,6 +15,7 @@ mod session;
 mod shell;
 mod split;
 mod status;
+mod tablet;
 
 use crate::cli::connect::Target;
 use crate::cli::screen::Screen;
@@ -38,7 +40,8 @@ const ADDRESS_DEFAULT: &str = "127.0.0.1:7400";
 #[command(after_help = "Examples:\n  \
     chatdb serve --data ./data --grpc 127.0.0.1:7400\n  \
     chatdb shell --at 127.0.0.1:7400\n  \
-    chatdb query 'SELECT COUNT(*) FROM flux.messages' --json\n\n\
+    chatdb query 'SELECT COUNT(*) FROM flux.messages' --json\n  \
+    chatdb tablet verify --data ./data\n\n\
     Exit status: 0 done, 1 failed, 2 wrong command line. Log level: CHATDB_LOG=debug.")]
 struct CommandLine {
     #[command(subcommand)]
@@ -55,6 +58,9 @@ enum Command {
     Query(Query),
     /// Prints what a node is, holds and does.
     Status(Status),
+    /// Verifies, merges and shows the files of a stopped database.
+    #[command(subcommand)]
+    Tablet(tablet::Tablet),
 }
 
 #[derive(Debug, Args)]
@@ -165,6 +171,7 @@ pub fn main() -> ExitCode {
         Command::Shell(arguments) => shell::run(&arguments, &runtime, &screen),
         Command::Query(arguments) => runtime.block_on(query::run(arguments, &screen)),
         Command::Status(arguments) => runtime.block_on(status::run(arguments, &screen)),
+        Command::Tablet(command) => tablet::run(&command, &screen),
     };
     match outcome {
         Ok(()) | Err(Stop::Unread) => ExitCode::SUCCESS,

@@ -61,6 +61,29 @@ impl Screen {
         }
     }
 
+    /// Whether progress is a bar that is drawn again, and not lines.
+    pub(crate) fn has_progress_bar(&self) -> bool {
+        self.is_terminal && io::stderr().is_terminal()
+    }
+
+    /// Shows how far long work is, on the other stream.
+    pub(crate) fn progress(&self, text: &str) {
+        let mut out = io::stderr().lock();
+        // Nobody is left to tell when this fails.
+        drop(if self.has_progress_bar() {
+            write!(out, "\r\x1b[K{text}").and_then(|()| out.flush())
+        } else {
+            writeln!(out, "{text}")
+        });
+    }
+
+    /// Removes the bar.
+    pub(crate) fn clear_progress(&self) {
+        if self.has_progress_bar() {
+            drop(write!(io::stderr().lock(), "\r\x1b[K"));
+        }
+    }
+
     /// Writes an error to the other stream.
     pub(crate) fn error(&self, text: &str) {
         let word = if self.has_color && io::stderr().is_terminal() {

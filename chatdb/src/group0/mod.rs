@@ -9,4 +9,4 @@ mod state;
 
 pub(crate) use command::{SystemCommand, TABLETS_MAX, decode_outcome};
 pub(crate) use machine::{System, SystemMachine};
-pub(crate) use state::TabletRange;
+pub(crate) use state::{SystemState, TabletRange};

@@ -18,4 +18,5 @@ mod store;
 pub use cursor::ReadCursor;
 pub(crate) use rows::{cells_of, cells_value};
 pub(crate) use state_machine::{Tablet, TabletMachine};
+pub(crate) use store::table_options;
 pub use store::{Applied, Store};

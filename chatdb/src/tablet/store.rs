@@ -41,6 +41,17 @@ pub struct Applied {
     pub published: Option<Arc<WriteCommand>>,
 }
 
+/// What the engine has to know about a table.
+pub(crate) fn table_options(table: &Table) -> TableOptions {
+    let windowed = table.window_ms().and_then(|(window_ms, origin_ms)| {
+        Some(WindowOptions {
+            window_ms,
+            origin_ms: u64::try_from(origin_ms).ok()?,
+        })
+    });
+    TableOptions { windowed }
+}
+
 impl Store {
     /// The store over an engine; `state` is what [`Store::state`] gave when it was last flushed.
     pub fn open(engine: Arc<Engine>, state: &[u8]) -> Result<Self> {
@@ -59,13 +70,7 @@ impl Store {
 
     /// Makes the table known. Writes to a table that is not known fail. Idempotent.
     pub fn define_table(&mut self, table: &Table) -> Result<()> {
-        let windowed = table.window_ms().and_then(|(window_ms, origin_ms)| {
-            Some(WindowOptions {
-                window_ms,
-                origin_ms: u64::try_from(origin_ms).ok()?,
-            })
-        });
-        let options = TableOptions { windowed };
+        let options = table_options(table);
         self.engine.define_table(table.id, options)?;
         self.tables.insert(table.id);
         Ok(())

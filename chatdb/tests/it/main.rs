@@ -7,6 +7,7 @@
 )]
 
 mod cli_commands;
+mod cli_tablet;
 mod command_codec;
 mod cql_parser;
 mod db_both;

@@ -18,7 +18,10 @@ use std::sync::Arc;
 use super::Engine;
 use super::recovery::live_files;
 use crate::error::{Error, Result};
-use crate::manifest::{CURRENT, CURRENT_NEW, FileMeta, Manifest, Version, is_ours, table_path};
+use crate::manifest::{
+    CURRENT, CURRENT_NEW, FileMeta, Manifest, TableFile, Version, is_ours, table_path,
+};
+use crate::metrics::add;
 use crate::vfs::Vfs;
 
 /// What a checkpoint is made of.
@@ -146,6 +149,7 @@ impl Engine {
         if let Some(parent) = dir.parent() {
             self.vfs.sync_dir(parent)?;
         }
+        add(&self.counters.checkpoints, 1);
         Ok(made)
     }
 
@@ -160,41 +164,31 @@ impl Engine {
     }
 
     /// Reads every byte of every file and checks checksums, order and statistics. Fails with
-    /// [`crate::ErrorKind::Corrupt`] at the first damage.
+    /// [`crate::ErrorKind::Corrupt`] at the first damage; [`crate::Inspection`] goes on.
     pub fn verify(&self) -> Result<VerifyReport> {
-        let mut first = None;
-        let report = self.verify_files(&mut |_, outcome| {
-            first = outcome.err();
-            first.is_none()
-        });
-        first.map_or(Ok(report), Err)
-    }
-
-    /// Verifies file after file; `each` is told the bytes and the outcome of each one and returns
-    /// whether to go on. The report counts what is sound.
-    pub fn verify_files(&self, each: &mut dyn FnMut(u64, Result<()>) -> bool) -> VerifyReport {
         let version = Arc::clone(&self.state().version);
         let mut report = VerifyReport::default();
         for file in version.all() {
-            let outcome = file.table.verify().and_then(|counted| {
-                if *file.table.properties() != file.meta.properties {
-                    let expected = "the properties that the manifest lists";
-                    let path = file.table.path();
-                    return Err(Error::corrupt(path, file.meta.len, expected, "others"));
-                }
-                report.files += 1;
-                report.bytes += file.meta.len;
-                report.blocks += counted.blocks;
-                report.partitions += counted.partitions;
-                report.rows += counted.rows;
-                Ok(())
-            });
-            if !each(file.meta.len, outcome) {
-                break;
-            }
+            verify_file(file, &mut report)?;
         }
-        report
+        Ok(report)
     }
+}
+
+/// Verifies one file and counts it if it is sound.
+pub(super) fn verify_file(file: &TableFile, report: &mut VerifyReport) -> Result<()> {
+    let counted = file.table.verify()?;
+    if *file.table.properties() != file.meta.properties {
+        let expected = "the properties that the manifest lists";
+        let path = file.table.path();
+        return Err(Error::corrupt(path, file.meta.len, expected, "others"));
+    }
+    report.files += 1;
+    report.bytes += file.meta.len;
+    report.blocks += counted.blocks;
+    report.partitions += counted.partitions;
+    report.rows += counted.rows;
+    Ok(())
 }
 
 /// Files by identity.

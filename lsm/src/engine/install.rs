@@ -15,6 +15,7 @@ use super::request::Flushed;
 use super::{Change, Engine};
 use crate::error::{Error, Result};
 use crate::manifest::{Edit, FileMeta, TableFile, Version, table_path};
+use crate::metrics::add;
 use crate::row::Timestamp;
 
 /// What an install changes, ready for the edit.
@@ -74,6 +75,7 @@ impl Engine {
         writer.timestamp = wanted.flushed.timestamp.max(Timestamp::ZERO);
         drop(writer);
         self.remove_files(&gone);
+        add(&self.counters.installs, 1);
         Ok(wanted.flushed)
     }
 

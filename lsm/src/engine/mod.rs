@@ -20,6 +20,7 @@ mod checkpoint;
 mod compact;
 mod digest;
 mod flush;
+mod inspect;
 mod install;
 mod read;
 mod recovery;
@@ -30,6 +31,7 @@ mod write;
 
 pub use checkpoint::{Checkpoint, CheckpointFile, VerifyReport};
 pub use digest::WindowDigest;
+pub use inspect::{FileEntry, FileInfo, Inspection, StoredRow};
 pub use request::{
     Flushed, ReadStats, ScanPage, ScanPartition, ScanPosition, ScanRead, SlicePage, SliceRead,
 };

@@ -10,6 +10,7 @@ use super::state::State;
 use crate::error::{Error, Result};
 use crate::iter::{Cursor, MemCursor, Merger, RowLimits, SharedMemtable, read_rows};
 use crate::memtable::SliceLimit;
+use crate::metrics::add;
 use crate::row::range::Place;
 use crate::row::{Fragment, StaticRow, Timestamp, codec, merge};
 use crate::sstable::{FileCursor, Slice, TableReader};
@@ -70,6 +71,8 @@ impl Engine {
         for reader in &open.idle {
             stats.add(&reader.stats);
         }
+        add(&self.counters.reads, 1);
+        self.counters.read.add(&stats);
         Ok(SlicePage {
             static_row: visible_static(open.static_row, open.deletion, read.now_ms),
             rows: page.rows,

@@ -13,6 +13,7 @@ use super::request::{ReadStats, ScanPage, ScanPartition, ScanPosition, ScanRead}
 use super::state::State;
 use crate::error::Result;
 use crate::iter::{Cursor, RowLimits, SharedMemtable, read_rows};
+use crate::metrics::add;
 use crate::row::range::{Edge, Place, Side};
 use crate::row::{PartitionKey, TableId, Window};
 use crate::sstable::{Slice, TableReader};
@@ -89,6 +90,8 @@ impl Engine {
                 page.stats.add(&reader.stats);
             }
         }
+        add(&self.counters.scans, 1);
+        self.counters.read.add(&page.stats);
         Ok(page)
     }
 

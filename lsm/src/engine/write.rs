@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::limits::{
     CELLS_PER_ROW_MAX, ENGINE_KEY_BYTES_MAX, OWNER_BYTES_MAX, PATH_BYTES_MAX, ROW_BYTES_MAX,
 };
+use crate::metrics::add;
 use crate::row::{CellWrite, Change, Operation, Timestamp};
 
 impl Engine {
@@ -47,6 +48,7 @@ impl Engine {
         changes.iter().try_for_each(check)?;
         state.active.write().apply(index, timestamp, changes);
         writer.index = index;
+        add(&self.counters.operations, count);
         if let Some(more) = count.checked_sub(1) {
             writer.timestamp = Timestamp(timestamp.0.saturating_add(more));
         }

@@ -24,6 +24,7 @@ mod block_builder;
 mod cursor;
 mod dictionary;
 mod directory;
+pub(crate) mod dump;
 mod filter;
 pub(crate) mod format;
 mod frame;

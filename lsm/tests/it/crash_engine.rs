@@ -206,3 +206,79 @@ fn a_failed_flush_can_be_tried_again() {
     engine.flush_step().unwrap();
     assert_eq!(engine.flushed().index, 1);
 }
+
+/// Tries a step until it succeeds: once more on the same engine, then after opening it again.
+/// Returns how often it failed.
+fn insist(
+    engine: &mut Option<Engine>,
+    vfs: &Arc<dyn Vfs>,
+    replay: &dyn Fn(&Engine),
+    step: &dyn Fn(&Engine) -> Result<()>,
+) -> u64 {
+    for failures in 0..8 {
+        if engine.is_none() {
+            *engine = open(vfs, options()).ok();
+            engine.iter().for_each(replay);
+        }
+        match engine.as_ref().map(step) {
+            Some(Ok(())) => return failures,
+            // The next try is on the same engine, the one after it on a new one.
+            _ if failures % 2 == 1 => *engine = None,
+            _ => {}
+        }
+    }
+    panic!("a step never succeeds although the disk works again");
+}
+
+/// Applies what is not in files, up to `last`.
+fn replay(engine: &Engine, log: &[Vec<Change>], last: u64) {
+    for index in engine.flushed().index + 1..=last {
+        apply_one(engine, log, index).unwrap();
+    }
+}
+
+/// Makes everything up to `index` durable and merges.
+fn persist(engine: &Engine, index: u64) -> Result<()> {
+    engine.freeze(Bytes::from(index.to_string()))?;
+    while engine.flush_step()? {}
+    while engine.compact_step(index)? {}
+    Ok(())
+}
+
+/// The script by an owner who does not give up. Returns how many steps failed.
+fn live_on(vfs: &Arc<dyn Vfs>, log: &[Vec<Change>]) -> u64 {
+    let (mut engine, mut failures) = (None, 0);
+    for index in 1..=40 {
+        let before = |engine: &Engine| replay(engine, log, index - 1);
+        let apply = |engine: &Engine| apply_one(engine, log, index);
+        failures += insist(&mut engine, vfs, &before, &apply);
+        if index % 4 == 0 {
+            let before = |engine: &Engine| replay(engine, log, index);
+            let persist = |engine: &Engine| persist(engine, index);
+            failures += insist(&mut engine, vfs, &before, &persist);
+        }
+    }
+    failures
+}
+
+#[test]
+fn when_space_is_back_work_goes_on_and_nothing_acknowledged_is_missing() {
+    let log = script();
+    for call in 0..calls(&log) {
+        for fault in [Fault::Eio, Fault::NoSpace] {
+            let faulty = FaultyVfs::new(call);
+            let vfs: Arc<dyn Vfs> = Arc::new(faulty.clone());
+            faulty.fail_at(call, fault);
+            let failures = live_on(&vfs, &log);
+            if faulty.calls() <= call {
+                // The script of this test makes fewer calls than the one that counted them.
+                return;
+            }
+            let what = format!("call {call} {fault:?}: {failures} failures");
+            assert!(failures <= 2, "{what}");
+            check(&vfs, &log, 40, &what);
+            faulty.restart();
+            check(&vfs, &log, 40, &what);
+        }
+    }
+}

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use lsm::vfs::{MemoryVfs, Vfs};
+use lsm::vfs::{MemoryVfs, OsVfs, Vfs};
 use lsm::{
     BlockCache, Cell, CellValue, CellWrite, Change, ColumnId, Engine, EngineOptions, Liveness,
     Mutation, Operation, PartitionKey, SlicePage, SliceRead, TableId, TableOptions, Timestamp,
@@ -185,4 +185,11 @@ pub(crate) fn owned(rows: &lsm::Rows) -> Vec<OwnedRow> {
 /// Cells with bytes of their own, to compare.
 pub(crate) fn cells(cells: lsm::Cells<'_>) -> Vec<Cell> {
     cells.map(|cell| cell.to_cell()).collect()
+}
+
+/// Replaces a page of the documentation.
+pub(crate) fn write_page(path: &Path, text: &str) {
+    let file = OsVfs.open(path).unwrap();
+    file.set_len(0).unwrap();
+    file.write_at(text.as_bytes(), 0).unwrap();
 }

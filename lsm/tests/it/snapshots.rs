@@ -1,13 +1,14 @@
 //! Checkpoints, installing them, and digests.
 
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use lsm::vfs::{Fault, FaultyVfs, Vfs};
 use lsm::{
-    Change, Checkpoint, Engine, EngineOptions, ErrorKind, Operation, PartitionKey, Result,
-    Timestamp,
+    Change, Checkpoint, Engine, EngineOptions, ErrorKind, FileEntry, Inspection, Operation,
+    PartitionKey, Result, Timestamp,
 };
 
 use crate::engine_support::*;
@@ -336,4 +337,54 @@ fn an_error_of_any_call_of_checkpoint_and_install_leaves_the_old_or_the_new_stat
             check(&vfs, &format!("call {call} {fault:?}: {outcome:?}"));
         }
     }
+}
+
+#[test]
+fn an_inspection_writes_nothing_and_one_damaged_file_does_not_hide_the_others() {
+    let memory = lsm::vfs::MemoryVfs::new();
+    let vfs: Arc<dyn Vfs> = Arc::new(memory.clone());
+    let engine = open(&vfs, options()).unwrap();
+    run(&engine, 1, 20);
+    let report = engine.verify().unwrap();
+    drop(engine);
+    let names = vfs.list(Path::new(DIR)).unwrap();
+    let inspection = Inspection::open(Arc::clone(&vfs), Path::new(DIR)).unwrap();
+    let mut entries = 0;
+    for file in inspection.files() {
+        let mut rows = 0;
+        let mut each = |entry| {
+            rows += u64::from(matches!(entry, FileEntry::Row { .. }));
+            ControlFlow::Continue(())
+        };
+        inspection.dump(file.number, &mut each).unwrap();
+        assert_eq!(rows, file.rows);
+        entries += rows;
+    }
+    assert_eq!(entries, report.rows);
+    let sound = inspection.verify(&mut |_, outcome| {
+        outcome.unwrap();
+        ControlFlow::Continue(())
+    });
+    assert_eq!(sound, report);
+    // A block of the first file, and the whole second one.
+    let files = inspection.files();
+    let path = |at: usize| Path::new(DIR).join(&files[at].name);
+    let mut bytes = memory.read(&path(0)).unwrap();
+    bytes[30] ^= 1;
+    memory.write(&path(0), bytes);
+    vfs.remove(&path(1)).unwrap();
+    let mut damaged = Vec::new();
+    let sound = inspection.verify(&mut |file, outcome| {
+        damaged.extend(outcome.err().map(|error| (file.number, error.kind())));
+        ControlFlow::Continue(())
+    });
+    let expected = [
+        (files[0].number, ErrorKind::Corrupt),
+        (files[1].number, ErrorKind::NotFound),
+    ];
+    assert_eq!(damaged, expected);
+    assert_eq!(sound.files + 2, report.files);
+    let mut left = names;
+    left.retain(|name| *name != files[1].name);
+    assert_eq!(vfs.list(Path::new(DIR)).unwrap(), left);
 }

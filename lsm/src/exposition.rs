@@ -1,0 +1,186 @@
+//! Metrics as a list: for a page of a monitoring system, and for `docs/operations/metrics.md`.
+//!
+//! The page is what [`page`] returns; a test fails when it is not, and another one when a field of
+//! a metrics struct is not in its list.
+
+use crate::log::LogMetrics;
+use crate::metrics::EngineMetrics;
+
+/// What a number is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MetricKind {
+    /// What is now; goes up and down.
+    Gauge,
+    /// What happened since the start; only grows.
+    Counter,
+}
+
+/// One number with its meaning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Metric {
+    /// Name of the field; [`Self::full_name`] is what monitoring sees.
+    pub name: &'static str,
+    /// `engine`, `cache` or `log`.
+    pub part: &'static str,
+    /// What it is.
+    pub kind: MetricKind,
+    /// What it counts, with its unit.
+    pub help: &'static str,
+    /// The number.
+    pub value: u64,
+}
+
+impl Metric {
+    /// `lsm_<part>_<name>`, with `_total` behind counters.
+    pub fn full_name(&self) -> String {
+        let ending = match self.kind {
+            MetricKind::Gauge => "",
+            MetricKind::Counter => "_total",
+        };
+        format!("lsm_{}_{}{ending}", self.part, self.name)
+    }
+}
+
+/// Values as `u64`, whatever they are stored as.
+trait Number {
+    fn number(self) -> u64;
+}
+
+impl Number for u64 {
+    fn number(self) -> u64 {
+        self
+    }
+}
+
+impl Number for usize {
+    fn number(self) -> u64 {
+        u64::try_from(self).unwrap_or(u64::MAX)
+    }
+}
+
+macro_rules! list {
+    ($from:expr, $part:literal, $($kind:ident $name:ident $help:literal),* $(,)?) => {
+        vec![$(Metric {
+            name: stringify!($name),
+            part: $part,
+            kind: MetricKind::$kind,
+            help: $help,
+            value: $from.$name.number(),
+        }),*]
+    };
+}
+
+impl EngineMetrics {
+    /// All numbers of an engine and its cache.
+    pub fn list(&self) -> Vec<Metric> {
+        let mut all = list!(self, "engine",
+            Gauge active_bytes "Bytes of the memtable that is written to.",
+            Gauge frozen "Memtables that wait for flushing.",
+            Gauge frozen_bytes "Their bytes.",
+            Gauge files "SSTables.",
+            Gauge file_bytes "Bytes of all SSTables.",
+            Gauge windows "Groups of files by table and window.",
+            Gauge pinned_bytes "Bytes of filters, directories, top indexes and dictionaries in memory.",
+            Counter flushes "Memtables written to files.",
+            Counter flushed_bytes "Bytes written by flushing.",
+            Counter compactions "Merges done.",
+            Counter compaction_read_bytes "Bytes read by merging.",
+            Counter compaction_written_bytes "Bytes written by merging. Write amplification = (this + flushed) / flushed.",
+            Counter windows_dropped "Whole windows dropped unread.",
+            Counter operations "Operations applied, one for each timestamp.",
+            Counter reads "Pages of one partition read.",
+            Counter scans "Pages of token ranges read.",
+            Counter read_blocks "Blocks that reads fetched from files.",
+            Counter read_blocks_cached "Blocks that reads found in the cache.",
+            Counter read_blocks_skipped "Blocks that reads knew to hold nothing visible.",
+            Counter read_bytes "Bytes of fetched blocks as stored.",
+            Counter read_rows "Rows that reads looked at, dead ones included. Read amplification = this / rows returned.",
+            Counter read_tombstones "Rows among them that were dead.",
+            Counter checkpoints "Checkpoints made.",
+            Counter installs "Checkpoints installed.",
+        );
+        all.extend(list!(self.cache, "cache",
+            Gauge bytes "Bytes of decompressed blocks in memory, of all engines that share the cache.",
+            Gauge capacity_bytes "Bytes allowed.",
+            Gauge blocks "Blocks in memory.",
+        ));
+        all
+    }
+}
+
+impl LogMetrics {
+    /// All numbers of a log.
+    pub fn list(&self) -> Vec<Metric> {
+        list!(self, "log",
+            Counter commits "Group commits written and synced.",
+            Counter syncs "Calls of fdatasync, those of new segments and of closing included.",
+            Counter entries "Entries made durable.",
+            Counter payload_bytes "Payload bytes of those entries.",
+            Counter written_bytes "Bytes written to segments, whole pages. Write amplification of the log = this / payload bytes.",
+            Counter rolls "Segments created or reused.",
+            Counter recycled "Segments reused among them.",
+            Counter disk_reads "Entries read from disk instead of memory.",
+            Gauge segments "Segment files on disk, spares included.",
+            Gauge segment_bytes "Their bytes.",
+            Gauge pending_bytes "Bytes that wait for a flush.",
+            Gauge hot_bytes "Payload bytes in memory.",
+        )
+    }
+}
+
+/// The Prometheus text exposition of several lists, each with its labels: `tablet="3"` or nothing.
+pub fn prometheus(lists: &[(String, Vec<Metric>)]) -> String {
+    let mut text = String::new();
+    let mut told: Vec<String> = Vec::new();
+    let all = lists.iter().flat_map(|(_, list)| list);
+    for metric in all {
+        let name = metric.full_name();
+        if told.contains(&name) {
+            continue;
+        }
+        let kind = match metric.kind {
+            MetricKind::Gauge => "gauge",
+            MetricKind::Counter => "counter",
+        };
+        text.extend([format!(
+            "# HELP {name} {}\n# TYPE {name} {kind}\n",
+            metric.help
+        )]);
+        for (labels, list) in lists {
+            for same in list.iter().filter(|it| it.full_name() == name) {
+                let labels = if labels.is_empty() {
+                    String::new()
+                } else {
+                    format!("{{{labels}}}")
+                };
+                text.extend([format!("{name}{labels} {}\n", same.value)]);
+            }
+        }
+        told.push(name);
+    }
+    text
+}
+
+/// `docs/operations/metrics.md`.
+pub fn page() -> String {
+    let mut text = String::from(
+        "# Metrics of the storage engine\n\n\
+         Written by `UPDATE=1 cargo test -p lsm --test it metrics`; a test fails when it is stale. An engine is one\n\
+         tablet. Counters start at zero when it is opened. `lsm::exposition::prometheus` prints them in the\n\
+         Prometheus text format; no server offers that page over HTTP yet.\n\n\
+         | name | kind | what |\n|---|---|---|\n",
+    );
+    let engine = EngineMetrics::default().list();
+    for metric in engine.iter().chain(&LogMetrics::default().list()) {
+        let kind = match metric.kind {
+            MetricKind::Gauge => "gauge",
+            MetricKind::Counter => "counter",
+        };
+        text.extend([format!(
+            "| `{}` | {kind} | {} |\n",
+            metric.full_name(),
+            metric.help
+        )]);
+    }
+    text
+}
