@@ -82,6 +82,14 @@ impl Epochs {
         freed
     }
 
+    /// Bytes in use, counted again from the content.
+    #[cfg(test)]
+    pub(super) fn recount(&self) -> usize {
+        self.iter()
+            .map(|(_, _, placement, _)| RECORD_OVERHEAD_BYTES + placement.len())
+            .sum()
+    }
+
     /// Tables with records.
     pub(crate) fn tables(&self) -> impl Iterator<Item = TableId> {
         self.records.keys().map(|(table, _)| *table)

@@ -41,7 +41,12 @@ pub(crate) struct Memtable {
     epochs: Epochs,
     bytes: usize,
     indexes: Option<(u64, u64)>,
+    /// Where bodies are encoded before they are copied at their size.
+    scratch: Vec<u8>,
 }
+
+/// Largest scratch buffer that is kept, in bytes.
+const SCRATCH_BYTES_MAX: usize = 64 * 1024;
 
 impl Memtable {
     /// Applies the changes of log index `index`, the first operation stamped with `timestamp`.
@@ -82,10 +87,13 @@ impl Memtable {
         let partition = &mut siblings[at].1;
         let before = partition.bytes();
         for operation in &mutation.operations {
-            partition.apply(operation, *next);
+            partition.apply(operation, *next, &mut self.scratch);
             *next = Timestamp(next.0.saturating_add(1));
         }
         self.bytes = self.bytes + partition.bytes() - before;
+        if self.scratch.capacity() > SCRATCH_BYTES_MAX {
+            self.scratch = Vec::new();
+        }
     }
 
     fn delete_placement(
@@ -190,5 +198,122 @@ impl Memtable {
     /// First and last applied log index.
     pub(crate) fn indexes(&self) -> Option<(u64, u64)> {
         self.indexes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ops::Bound;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::row::{CellValue, CellWrite, ColumnId, Liveness, Operation, PartitionKey};
+
+    fn recount(memtable: &Memtable) -> usize {
+        let partitions = memtable.partitions.values().flatten();
+        let partitions: usize = partitions
+            .map(|(key, partition)| PARTITION_OVERHEAD_BYTES + key.len() + partition.recount())
+            .sum();
+        partitions + memtable.epochs.recount()
+    }
+
+    fn key() -> impl Strategy<Value = Bytes> {
+        proptest::collection::vec(0_u8..3, 0..3).prop_map(Bytes::from)
+    }
+
+    fn cells() -> impl Strategy<Value = Vec<CellWrite>> {
+        let value = prop_oneof![
+            key().prop_map(CellValue::Live),
+            Just(CellValue::Tombstone),
+            (key(), 0_u64..9).prop_map(|(value, expires_at_ms)| CellValue::Expiring {
+                value,
+                expires_at_ms
+            }),
+        ];
+        let cell = (0_u32..3, key(), value).prop_map(|(column, path, value)| CellWrite {
+            column: ColumnId(column),
+            path,
+            value,
+        });
+        proptest::collection::vec(cell, 0..4)
+    }
+
+    fn operation() -> impl Strategy<Value = Operation> {
+        let liveness = proptest::option::of(proptest::option::of(0_u64..9))
+            .prop_map(|marker| marker.map(|expires_at_ms| Liveness { expires_at_ms }));
+        prop_oneof![
+            6 => (key(), liveness, cells()).prop_map(|(clustering, liveness, cells)| {
+                Operation::Upsert { clustering, liveness, cells }
+            }),
+            1 => cells().prop_map(|cells| Operation::UpsertStatic { cells }),
+            1 => (proptest::option::of(key()), 0_u32..3).prop_map(|(clustering, column)| {
+                Operation::DeleteComplex { clustering, column: ColumnId(column) }
+            }),
+            2 => key().prop_map(|clustering| Operation::DeleteRow { clustering }),
+            2 => (key(), key()).prop_map(|(start, end)| Operation::DeleteRange {
+                start: Bound::Included(start),
+                end: Bound::Excluded(end),
+            }),
+            1 => Just(Operation::DeletePartition),
+        ]
+    }
+
+    fn change() -> impl Strategy<Value = Change> {
+        let mutation = (
+            0_u64..3,
+            key(),
+            proptest::collection::vec(operation(), 1..4),
+        );
+        prop_oneof![
+            12 => mutation.prop_map(|(token, key, operations)| Change::Mutation(Mutation {
+                table: TableId(u32::try_from(token % 2).unwrap_or_default()),
+                partition: PartitionKey { token, key, window: Window::TIMELESS },
+                operations,
+            })),
+            1 => (0_u64..3, key()).prop_map(|(token, placement)| Change::DeletePlacement {
+                table: TableId(u32::try_from(token % 2).unwrap_or_default()),
+                token,
+                placement,
+            }),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn the_bytes_in_use_are_those_of_a_recount(changes in proptest::collection::vec(change(), 1..40)) {
+            let mut memtable = Memtable::default();
+            let mut timestamp = 1;
+            for (index, change) in (1..).zip(changes) {
+                let count = change.operation_count();
+                memtable.apply(index, Timestamp(timestamp), &[change]);
+                timestamp += count;
+                prop_assert_eq!(memtable.bytes(), recount(&memtable));
+            }
+            memtable.drop_table(TableId(1));
+            prop_assert_eq!(memtable.bytes(), recount(&memtable));
+            memtable.drop_table(TableId(0));
+            prop_assert_eq!(memtable.bytes(), 0);
+        }
+
+        #[test]
+        fn an_upsert_is_stored_the_same_whichever_way_it_takes(
+            cells in cells(), expires in proptest::option::of(0_u64..9), insert in any::<bool>(), at in 1_u64..9
+        ) {
+            use crate::row::{Fragment, codec};
+            let liveness = insert.then_some(Liveness { expires_at_ms: expires });
+            let fragment = Fragment::upsert(Timestamp(at), liveness, &cells);
+            let sorted: Vec<CellWrite> = fragment.cells.iter().map(|cell| CellWrite {
+                column: cell.column,
+                path: cell.path.clone(),
+                value: cell.value.clone(),
+            }).collect();
+            let (mut slow, mut fast) = (Vec::new(), Vec::new());
+            codec::encode(&fragment, Timestamp::ZERO, &mut slow);
+            codec::encode_upsert(Timestamp(at), liveness, &sorted, &mut fast);
+            prop_assert_eq!(slow, fast);
+        }
     }
 }

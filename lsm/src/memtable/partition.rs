@@ -6,7 +6,7 @@ use std::ops::Bound;
 use bytes::Bytes;
 
 use crate::row::range::{Edge, Place, RangeDeletions};
-use crate::row::{Fragment, Operation, Timestamp, Window, codec, merge};
+use crate::row::{CellWrite, Fragment, Liveness, Operation, Timestamp, Window, codec, merge};
 
 /// Counted for every row on top of its key and body: its share of a tree node, in bytes.
 const ROW_OVERHEAD_BYTES: usize = 72;
@@ -69,33 +69,40 @@ impl MemPartition {
         self.row_bytes + self.range_bytes + self.static_row.as_ref().map_or(0, Bytes::len)
     }
 
-    /// Applies one operation, which is newer than everything here.
-    pub(crate) fn apply(&mut self, operation: &Operation, at: Timestamp) {
+    /// Applies one operation, which is newer than everything here. `scratch` is a buffer to encode
+    /// in, so that a body is allocated once and at its size.
+    pub(crate) fn apply(&mut self, operation: &Operation, at: Timestamp, scratch: &mut Vec<u8>) {
         match operation {
             Operation::Upsert {
                 clustering,
                 liveness,
                 cells,
-            } => {
-                self.merge_row(clustering, Fragment::upsert(at, *liveness, cells));
-            }
+            } => self.upsert(clustering, (at, *liveness), cells, scratch),
             Operation::UpsertStatic { cells } => {
-                self.merge_static(Fragment::upsert(at, None, cells));
+                self.merge_static(Fragment::upsert(at, None, cells), scratch);
             }
             Operation::DeleteComplex {
                 clustering: Some(clustering),
                 column,
             } => {
-                self.merge_row(clustering, Fragment::complex_deleted(*column, at));
+                let fragment = Fragment::complex_deleted(*column, at);
+                self.merge_row(clustering, fragment, scratch);
             }
             Operation::DeleteComplex {
                 clustering: None,
                 column,
             } => {
-                self.merge_static(Fragment::complex_deleted(*column, at));
+                self.merge_static(Fragment::complex_deleted(*column, at), scratch);
             }
             Operation::DeleteRow { clustering } => {
-                self.put_row(clustering, &Fragment::deleted(at));
+                let body = encode(&Fragment::deleted(at), scratch);
+                match self.rows.get_mut(clustering.as_ref()) {
+                    Some(stored) => {
+                        self.row_bytes = self.row_bytes + body.len() - stored.len();
+                        *stored = body;
+                    }
+                    None => self.insert_row(clustering, body),
+                }
             }
             Operation::DeleteRange { start, end } => self.delete_range(start, end, at),
             Operation::DeletePartition => {
@@ -107,31 +114,74 @@ impl MemPartition {
         }
     }
 
-    fn merge_row(&mut self, clustering: &[u8], fragment: Fragment) {
-        match self.rows.get(clustering).map(decode) {
-            Some(stored) => self.put_row(clustering, &merge::merge(stored, fragment)),
-            None => self.put_row(clustering, &fragment),
+    /// Most upserts make a new row that comes before or after all others: those search once.
+    fn upsert(
+        &mut self,
+        clustering: &[u8],
+        (at, liveness): (Timestamp, Option<Liveness>),
+        cells: &[CellWrite],
+        scratch: &mut Vec<u8>,
+    ) {
+        let is_sorted = cells
+            .is_sorted_by(|left, right| (left.column, &left.path) < (right.column, &right.path));
+        if !is_sorted || self.has_row(clustering) {
+            self.merge_row(clustering, Fragment::upsert(at, liveness, cells), scratch);
+            return;
         }
+        scratch.clear();
+        codec::encode_upsert(at, liveness, cells, scratch);
+        self.insert_row(clustering, Bytes::copy_from_slice(scratch));
     }
 
-    fn put_row(&mut self, clustering: &[u8], fragment: &Fragment) {
-        let body = encode(fragment);
-        self.row_bytes += body.len();
+    fn has_row(&self, clustering: &[u8]) -> bool {
+        let is_first = self
+            .rows
+            .first_key_value()
+            .is_none_or(|(first, _)| clustering < first.as_ref());
+        let is_last = || {
+            let last = self.rows.last_key_value();
+            last.is_none_or(|(last, _)| clustering > last.as_ref())
+        };
+        !is_first && !is_last() && self.rows.contains_key(clustering)
+    }
+
+    fn merge_row(&mut self, clustering: &[u8], fragment: Fragment, scratch: &mut Vec<u8>) {
         if let Some(stored) = self.rows.get_mut(clustering) {
-            self.row_bytes -= stored.len();
+            let body = encode(&merge::merge(decode(stored), fragment), scratch);
+            self.row_bytes = self.row_bytes + body.len() - stored.len();
             *stored = body;
         } else {
-            self.row_bytes += ROW_OVERHEAD_BYTES + clustering.len();
-            self.rows.insert(clustering.into(), body);
+            let body = encode(&fragment, scratch);
+            self.insert_row(clustering, body);
         }
     }
 
-    fn merge_static(&mut self, fragment: Fragment) {
+    /// Adds a row that is not there yet.
+    fn insert_row(&mut self, clustering: &[u8], body: Bytes) {
+        self.row_bytes += ROW_OVERHEAD_BYTES + clustering.len() + body.len();
+        self.rows.insert(clustering.into(), body);
+    }
+
+    fn merge_static(&mut self, fragment: Fragment, scratch: &mut Vec<u8>) {
         let merged = match self.static_row.as_ref().map(decode) {
             Some(stored) => merge::merge(stored, fragment),
             None => fragment,
         };
-        self.static_row = Some(encode(&merged));
+        self.static_row = Some(encode(&merged, scratch));
+    }
+
+    /// Bytes in use, counted again from the content.
+    #[cfg(test)]
+    pub(super) fn recount(&self) -> usize {
+        let rows = self.rows.iter();
+        let rows: usize = rows
+            .map(|(key, body)| ROW_OVERHEAD_BYTES + key.len() + body.len())
+            .sum();
+        let edges = self.ranges.iter();
+        let edges: usize = edges
+            .map(|(edge, _)| EDGE_OVERHEAD_BYTES + edge.key_len())
+            .sum();
+        rows + edges + self.static_row.as_ref().map_or(0, Bytes::len)
     }
 
     fn delete_range(&mut self, start: &Bound<Bytes>, end: &Bound<Bytes>, at: Timestamp) {
@@ -191,11 +241,10 @@ pub(super) fn edges_between(
         .collect()
 }
 
-fn encode(fragment: &Fragment) -> Bytes {
-    let mut body = Vec::with_capacity(64);
-    codec::encode(fragment, Timestamp::ZERO, &mut body);
-    body.shrink_to_fit();
-    Bytes::from(body)
+fn encode(fragment: &Fragment, scratch: &mut Vec<u8>) -> Bytes {
+    scratch.clear();
+    codec::encode(fragment, Timestamp::ZERO, scratch);
+    Bytes::copy_from_slice(scratch)
 }
 
 fn decode(body: &Bytes) -> Fragment {
