@@ -6,7 +6,7 @@
 //! the rounds, the median latency of one write, and the ratio to the bare disk in the same round:
 //!
 //! * bare disk: `pwrite` of one 4 KiB page and `fdatasync`, into a file that was written before, so
-//!   that no sync has to tell the file system's journal anything: the best a log can do that way;
+//!   that no sync changes anything but data: the best a log can do that way;
 //! * the same into space that is reserved and was never written;
 //! * one writer that commits on its own thread (`Log::append`, `Log::commit`);
 //! * one writer that waits for a thread which commits (`Log::wait`, `Log::flush`);

@@ -60,6 +60,7 @@
 //! * [`ordered`] - keys as bytes that sort like the values
 //! * `row` - partitions, rows, cells, what deletes them, and the one rule that merges versions
 //! * `engine` - memtables and SSTables of one tablet; reads, flush, compaction, recovery
+//! * `budget`, `pace` - how much memory memtables take, and how fast writes may come while work waits
 //! * [`log`] - the shared log of all Raft groups; the only write-ahead log there is
 
 /// The example of the README, run by `cargo test --doc`.
@@ -67,6 +68,7 @@
 #[doc = include_str!("../README.md")]
 struct Readme;
 
+mod budget;
 mod cache;
 mod compaction;
 pub mod encoding;
@@ -83,21 +85,24 @@ mod memtable;
 mod metrics;
 mod options;
 pub mod ordered;
+mod pace;
 #[cfg(test)]
 mod round_trips;
 mod row;
 mod sstable;
 pub mod vfs;
 
+pub use budget::MemoryBudget;
 pub use cache::{BlockCache, CacheMetrics};
 pub use engine::{
-    Checkpoint, CheckpointFile, Engine, FileEntry, FileInfo, Flushed, Inspection, ReadStats,
-    ScanPage, ScanPartition, ScanPosition, ScanRead, SlicePage, SliceRead, StoredRow, VerifyReport,
-    WindowDigest,
+    Checkpoint, CheckpointFile, Debt, Engine, FileEntry, FileInfo, Flushed, Growth, Inspection,
+    ReadStats, ScanPage, ScanPartition, ScanPosition, ScanRead, SlicePage, SliceRead, StoredRow,
+    VerifyReport, WindowDigest,
 };
 pub use error::{Error, ErrorKind, Result};
 pub use metrics::EngineMetrics;
 pub use options::{EngineOptions, TableOptions, WindowOptions};
+pub use pace::{Limits, Pace, PaceOptions};
 pub use row::{
     Cell, CellRef, CellValue, CellWrite, Cells, Change, ColumnId, Liveness, Mutation, Operation,
     PartitionKey, Row, RowLiveness, Rows, StaticRow, TableId, Timestamp, Window,

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::budget::MemoryBudget;
 use crate::cache::BlockCache;
 use crate::error::{Error, Result};
 
@@ -13,6 +14,9 @@ pub struct EngineOptions {
     /// Larger: fewer reads of the disk and less decompression. Filters, directories and top indexes
     /// are in memory besides.
     pub cache: Arc<BlockCache>,
+    /// Where the bytes of memtables are counted, shared by all engines of a process. Default: a
+    /// budget of its own, of 64 MiB. The engine only counts; the owner freezes and slows down.
+    pub memory: Arc<MemoryBudget>,
     /// Bytes of a data block before compression. Default: 16 KiB. Range: 1 KiB ..= 64 KiB.
     ///
     /// Larger: better compression and fewer index entries, but a point read decompresses more.
@@ -51,6 +55,7 @@ impl Default for EngineOptions {
     fn default() -> Self {
         Self {
             cache: Arc::new(BlockCache::new(64 * 1024 * 1024)),
+            memory: Arc::default(),
             block_bytes: 16 * 1024,
             compression_level: 1,
             sealed_compression_level: 6,

@@ -18,6 +18,7 @@
 
 mod checkpoint;
 mod compact;
+mod debt;
 mod digest;
 mod flush;
 mod inspect;
@@ -25,16 +26,19 @@ mod install;
 mod read;
 mod recovery;
 mod request;
+mod room;
 mod scan;
 mod state;
 mod write;
 
 pub use checkpoint::{Checkpoint, CheckpointFile, VerifyReport};
+pub use debt::Debt;
 pub use digest::WindowDigest;
 pub use inspect::{FileEntry, FileInfo, Inspection, StoredRow};
 pub use request::{
     Flushed, ReadStats, ScanPage, ScanPartition, ScanPosition, ScanRead, SlicePage, SliceRead,
 };
+pub use room::Growth;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -128,10 +132,12 @@ impl Engine {
         let state = {
             let _writer = self.writer.lock();
             let state = self.state();
+            let before = self.memory_bytes();
             state.active.write().drop_table(id);
             for frozen in &state.frozen {
                 frozen.memtable.write().drop_table(id);
             }
+            self.options.memory.change(before, self.memory_bytes());
             state
         };
         let gone: Vec<Arc<TableFile>> = state.version.table(id).map(Arc::clone).collect();
@@ -261,5 +267,11 @@ impl Engine {
                 );
             }
         }
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.options.memory.change(self.memory_bytes(), 0);
     }
 }

@@ -8,7 +8,8 @@ use super::Engine;
 use super::state::{Frozen, State};
 use crate::error::{Error, Result};
 use crate::limits::{
-    CELLS_PER_ROW_MAX, ENGINE_KEY_BYTES_MAX, OWNER_BYTES_MAX, PATH_BYTES_MAX, ROW_BYTES_MAX,
+    CELLS_ADMITTED_MAX, ENGINE_KEY_BYTES_MAX, OWNER_BYTES_MAX, PATH_BYTES_MAX,
+    ROW_ADMITTED_BYTES_MAX,
 };
 use crate::metrics::add;
 use crate::row::{CellWrite, Change, Operation, Timestamp};
@@ -30,7 +31,8 @@ impl Engine {
         if index <= state.version.flushed.index {
             return Ok(());
         }
-        let last_here = state.active.read().indexes().map(|(_, last)| last);
+        let mut active = state.active.write();
+        let last_here = active.indexes().map(|(_, last)| last);
         let is_next_part = index == writer.index && last_here == Some(index);
         if index <= writer.index && !is_next_part {
             let last = writer.index;
@@ -46,7 +48,9 @@ impl Engine {
             )));
         }
         changes.iter().try_for_each(check)?;
-        state.active.write().apply(index, timestamp, changes);
+        let before = active.bytes();
+        active.apply(index, timestamp, changes);
+        self.options.memory.change(before, active.bytes());
         writer.index = index;
         add(&self.counters.operations, count);
         if let Some(more) = count.checked_sub(1) {
@@ -139,12 +143,11 @@ fn check_cells(cells: &[CellWrite]) -> Result<()> {
         .iter()
         .map(|cell| cell.path.len() + cell.value.bytes().map_or(0, Bytes::len))
         .sum();
-    // Half, so that encoded lengths and timestamps fit beside the values.
-    let is_small = bytes <= ROW_BYTES_MAX / 2 && cells.len() <= CELLS_PER_ROW_MAX / 2;
+    let is_small = bytes <= ROW_ADMITTED_BYTES_MAX && cells.len() <= CELLS_ADMITTED_MAX;
     if is_small && cells.iter().all(|cell| cell.path.len() <= PATH_BYTES_MAX) {
         return Ok(());
     }
-    let most = ROW_BYTES_MAX / 2;
+    let most = ROW_ADMITTED_BYTES_MAX;
     Err(Error::invalid(format!(
         "{bytes} bytes of cells in one row: at most {most}"
     )))

@@ -12,10 +12,10 @@
 //!
 //! One write and one sync per commit; two more syncs and a directory sync per segment.
 //!
-//! Syncing a write into space that was reserved and never written makes the file system commit to
-//! its journal that the space holds data now, which costs about half a sync more. Hence a small
-//! commit at the edge of such space writes zeros behind itself, [`FILL_PAGES`] at once, which the
-//! next commits overwrite. A reused segment has been written all over and needs none.
+//! Syncing a write into space that was reserved and never written makes the file system write down
+//! that the space holds data now, which costs about half a sync more. Hence a small commit at the
+//! edge of such space writes zeros behind itself, [`FILL_PAGES`] at once, which the next commits
+//! overwrite. A reused segment has been written all over and needs none.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -36,7 +36,7 @@ use crate::limits::PAGE_BYTES;
 use crate::vfs::{Lock, Vfs};
 
 /// Pages that a small commit at the edge of written space fills with zeros behind itself. A commit of
-/// as many pages does not: its share of the journal's cost is small, and zeros are bytes too.
+/// as many pages does not: its share of that cost is small, and zeros are bytes too.
 const FILL_PAGES: u32 = 64;
 
 /// Where writing goes on.
