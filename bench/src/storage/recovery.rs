@@ -13,7 +13,8 @@ use crate::measure::{Meter, float};
 use crate::messages::{Message, Messages};
 use crate::report::names;
 
-const LUMP: u64 = 256;
+/// Messages of one durable write: many, so that filling the log does not wait for the disk at each.
+const LUMP: u64 = 2048;
 const CHANNELS: usize = 1000;
 
 pub(super) fn run(run: &mut Run<'_>) -> Result<()> {
