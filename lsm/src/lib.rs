@@ -94,6 +94,7 @@ pub mod vfs;
 
 pub use budget::MemoryBudget;
 pub use cache::{BlockCache, CacheMetrics};
+pub use compaction::{CompactionOutcome, CompactionReason, CompactionReport, MergePace, Unpaced};
 pub use engine::{
     Checkpoint, CheckpointFile, Debt, Engine, FileEntry, FileInfo, Flushed, Growth, Inspection,
     ReadStats, ScanPage, ScanPartition, ScanPosition, ScanRead, SlicePage, SliceRead, StoredRow,

@@ -56,6 +56,12 @@ pub struct EngineMetrics {
     pub compaction_written_bytes: u64,
     /// Whole windows dropped unread.
     pub windows_dropped: u64,
+    /// Files dropped unread, besides those of whole windows.
+    pub files_dropped: u64,
+    /// Deletions that merges have forgotten.
+    pub tombstones_dropped: u64,
+    /// Microseconds spent in merges and drops, by the clock of [`crate::MergePace`].
+    pub compaction_micros: u64,
     /// The block cache, which other engines may share.
     pub cache: CacheMetrics,
 }
@@ -75,6 +81,9 @@ pub(crate) struct Counters {
     pub(crate) compaction_read_bytes: AtomicU64,
     pub(crate) compaction_written_bytes: AtomicU64,
     pub(crate) windows_dropped: AtomicU64,
+    pub(crate) files_dropped: AtomicU64,
+    pub(crate) tombstones_dropped: AtomicU64,
+    pub(crate) compaction_micros: AtomicU64,
 }
 
 impl Counters {
@@ -99,6 +108,9 @@ impl Counters {
             compaction_read_bytes: load(&self.compaction_read_bytes),
             compaction_written_bytes: load(&self.compaction_written_bytes),
             windows_dropped: load(&self.windows_dropped),
+            files_dropped: load(&self.files_dropped),
+            tombstones_dropped: load(&self.tombstones_dropped),
+            compaction_micros: load(&self.compaction_micros),
             ..EngineMetrics::default()
         }
     }

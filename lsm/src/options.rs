@@ -41,6 +41,18 @@ pub struct EngineOptions {
     ///
     /// Larger: less write amplification, but a read merges more files.
     pub tier_files: usize,
+    /// Sorted runs in an active window beyond which neighbors merge whatever their sizes. Default:
+    /// 24. Range: 8 ..= 256.
+    ///
+    /// Larger: less write amplification in windows that are flushed very often, but a read merges
+    /// more files.
+    pub runs_max: usize,
+    /// Bytes at which a merge goes on in another file. Default: 256 MiB. At least 64 KiB.
+    ///
+    /// Smaller: a late change rewrites less and files move in smaller pieces, but there are more.
+    pub fragment_bytes: u64,
+    /// The same for files that are written once for long. Default: 1 GiB. At least 64 KiB.
+    pub sealed_fragment_bytes: u64,
     /// How long after its end a window is still expected to be written, in milliseconds.
     /// Default: 2 h. Later writes are stored as well; they only cost another merge.
     ///
@@ -61,6 +73,9 @@ impl Default for EngineOptions {
             sealed_compression_level: 6,
             frozen_max: 4,
             tier_files: 4,
+            runs_max: 24,
+            fragment_bytes: 256 * 1024 * 1024,
+            sealed_fragment_bytes: 1024 * 1024 * 1024,
             seal_grace_ms: 2 * 60 * 60 * 1000,
             seed: 0,
         }
@@ -90,6 +105,14 @@ impl EngineOptions {
             (
                 (2..=32).contains(&self.tier_files),
                 "tier_files: use 2 to 32",
+            ),
+            (
+                (8..=256).contains(&self.runs_max) && self.runs_max >= self.tier_files,
+                "runs_max: use 8 to 256, and not less than tier_files",
+            ),
+            (
+                self.fragment_bytes.min(self.sealed_fragment_bytes) >= 64 * 1024,
+                "fragment_bytes: use at least 64 KiB",
             ),
         ];
         match checks.iter().find(|(holds, _)| !holds) {

@@ -90,6 +90,7 @@ fn meta() -> impl Strategy<Value = FileMeta> {
                 is_sealed,
                 run: uid,
                 merges: 3,
+                epochs_applied: max,
                 properties,
             }
         },

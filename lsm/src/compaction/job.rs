@@ -1,22 +1,35 @@
-//! Merges files of one window into one.
+//! Merges files of one window into one run.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::purge::Purge;
+use crate::engine::ReadStats;
 use crate::error::Result;
 use crate::iter::{Cursor, Merger, Next};
 use crate::manifest::TableFile;
 use crate::memtable::Epochs;
-use crate::row::range::{Edge, Place};
+use crate::row::range::{Edge, Place, Side};
 use crate::row::{Fragment, TableId, Timestamp, codec, merge};
 use crate::sstable::{FileCursor, PartitionHead, Slice, TableReader, TableWriter};
 
-/// Where the merged rows go. The file is created when the first of them is known.
+/// Items of a partition between two looks at the pace.
+const PACE_ITEMS: u32 = 256;
+
+/// Where the merged rows go. A file is created when the first of them is known.
 pub(crate) trait Output {
-    /// The writer of the file.
+    /// The writer of the current file.
     fn writer(&mut self) -> Result<&mut TableWriter>;
+
+    /// Whether the current file is large enough.
+    fn is_full(&self) -> bool;
+
+    /// Finishes the current file; the next rows go to another one.
+    fn cut(&mut self) -> Result<()>;
+
+    /// Called every few rows with the bytes read so far: waits, or fails to cancel the merge.
+    fn pace(&mut self, read_bytes: u64) -> Result<()>;
 }
 
 /// A merge and what it may forget.
@@ -70,10 +83,27 @@ pub(crate) fn merge_files(
             next,
         });
     }
+    let mut items = 0;
     while let Some((token, key)) = lowest(&sources) {
+        if output.is_full() {
+            output.cut()?;
+        }
         job.partition(&mut sources, token, &key, output)?;
+        items += 1;
+        if items >= PACE_ITEMS {
+            items = 0;
+            output.pace(read_bytes(&sources))?;
+        }
     }
-    Ok(())
+    output.pace(read_bytes(&sources))
+}
+
+fn read_bytes(sources: &[Input]) -> u64 {
+    sources
+        .iter()
+        .filter_map(|source| source.reader.as_ref())
+        .map(|reader| reader.stats.bytes_read)
+        .sum()
 }
 
 fn lowest(sources: &[Input]) -> Option<(u64, Bytes)> {
@@ -175,12 +205,23 @@ fn write_rows<O: Output>(
     open: &mut OpenPartition<'_, O>,
 ) -> Result<()> {
     let mut in_force = Timestamp::ZERO;
+    let mut items = 0;
     loop {
+        items += 1;
+        if items >= PACE_ITEMS {
+            items = 0;
+            let mut stats = ReadStats::default();
+            merger.add_stats(&mut stats);
+            open.output.pace(stats.bytes_read)?;
+        }
         match merger.settle()? {
             Next::End | Next::Cut => return Ok(()),
             Next::Row => {
                 let row = purge.row(merger.fragment()?, merger.deletion());
                 if let Some(row) = row {
+                    if open.is_begun && open.output.is_full() {
+                        open.cut(Place::At(merger.key(), Side::Before), in_force)?;
+                    }
                     open.writer()?.row(merger.key(), &row)?;
                 }
                 merger.advance()?;
@@ -199,6 +240,19 @@ fn write_rows<O: Output>(
 }
 
 impl<O: Output> OpenPartition<'_, O> {
+    /// Continues the partition in another file from `place` on, where a deletion is in force.
+    fn cut(&mut self, place: Place<'_>, in_force: Timestamp) -> Result<()> {
+        if in_force != Timestamp::ZERO {
+            self.writer()?.edge(place, Timestamp::ZERO)?;
+        }
+        self.output.cut()?;
+        self.is_begun = false;
+        if in_force != Timestamp::ZERO {
+            self.writer()?.edge(place, in_force)?;
+        }
+        Ok(())
+    }
+
     fn writer(&mut self) -> Result<&mut TableWriter> {
         let writer = self.output.writer()?;
         if !self.is_begun {

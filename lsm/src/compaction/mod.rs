@@ -1,21 +1,40 @@
 //! Compaction: fewer files per window, and nothing kept that no read can see.
 //!
-//! * Active windows and tables without time: tiered. Four adjacent files of similar size become
-//!   one; only neighbors in log order merge, so that sources stay ordered by time.
-//! * A window whose end and grace have passed is sealed: one merge of all it has. Late writes are
-//!   merged into it again when they are a tenth of it, or four files.
-//! * A window of which nothing is visible any more is dropped by one edit, unread.
-//! * Many dead rows (a tenth of all blocks at least half dead) cause a merge of the whole window,
-//!   which purges every tombstone.
+//! * Active windows: tiered. Four neighbors of similar size become one; what was merged before waits
+//!   for eight, then sixteen. Only neighbors in log order merge, so that sources stay ordered by time.
+//! * A window whose end and grace have passed is sealed: one merge of all it has, with a trained
+//!   dictionary. Late writes are merged into it when they are a tenth of it, or four runs; that
+//!   rewrites only the fragments between their keys.
+//! * Tables without time: levels, each at least eight times larger than all that is newer.
+//! * A window of which nothing is visible any more is dropped by one edit, unread; so is a file
+//!   that hides nothing.
+//! * Dead rows side by side cause a merge with everything older, which purges them. A file of which
+//!   much has expired, or was deleted with its placement, is rewritten alone.
+//!
+//! Outputs are cut into fragments, within a partition if need be, so that no file is too large to
+//! move or to rewrite.
 //!
 //! # Invariants
 //!
 //! * Compaction changes no read at any time from its `now_ms` on.
-//! * Write amplification is bounded: a full merge needs a tenth of the window as its reason.
+//! * Files of one run share no partition, but for one that a fragment ends in and the next begins
+//!   with.
+//! * A merge becomes visible by one edit, or not at all: cancelled or failed, it leaves no file.
+//!
+//! # Cost
+//!
+//! A window that is flushed fewer than 32 times is written three times: flushed, merged, sealed.
+//! Temporary space is the output of one merge per engine.
 
 mod job;
+mod pace;
 mod picker;
+#[cfg(test)]
+mod picker_tests;
 mod purge;
+mod runs;
 
 pub(crate) use job::{Output, merge_files};
-pub(crate) use picker::{Pick, Reason, pick};
+pub use pace::{CompactionOutcome, CompactionReason, CompactionReport, MergePace, Unpaced};
+pub(crate) use picker::{Job, Situation, pick_group};
+pub(crate) use runs::Candidate;

@@ -1,30 +1,98 @@
 //! Running one compaction.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::flush::NewFile;
 use super::{Change, Engine};
-use crate::compaction::{Output, Pick, Reason, merge_files, pick};
-use crate::error::Result;
-use crate::manifest::{Edit, TableFile, Version};
+use crate::compaction::{
+    Candidate, CompactionOutcome, CompactionReason, CompactionReport, Job, MergePace, Output,
+    Situation, Unpaced, merge_files, pick_group,
+};
+use crate::error::{Error, ErrorKind, Result};
+use crate::manifest::{Edit, FileMeta, TableFile, Version, table_path};
 use crate::memtable::Epochs;
 use crate::metrics::add;
+use crate::row::{TableId, Timestamp, Window};
 use crate::sstable::{Samples, TableReader, TableWriter, Trained, WriterOptions};
 
-/// The output of a merge: a file that is created when it is needed.
-struct LazyFile<'a> {
-    engine: &'a Engine,
-    options: WriterOptions,
-    file: Option<NewFile>,
+/// A job and the files that it is about.
+#[derive(Debug)]
+struct Pick {
+    job: Job,
+    /// Newest first.
+    inputs: Vec<Arc<TableFile>>,
+    /// All other files of the table and window.
+    outside: Vec<Arc<TableFile>>,
 }
 
-impl Output for LazyFile<'_> {
+/// The output of a merge: files that are created when they are needed.
+struct Outputs<'a> {
+    engine: &'a Engine,
+    options: WriterOptions,
+    job: &'a Job,
+    fragment_bytes: u64,
+    /// Placement deletions up to this one are applied.
+    epochs_applied: Timestamp,
+    current: Option<NewFile>,
+    done: Vec<Arc<TableFile>>,
+    /// Names of all of them, finished or not.
+    paths: Vec<PathBuf>,
+    pace: &'a dyn MergePace,
+    paced: u64,
+    is_cancelled: bool,
+}
+
+impl Outputs<'_> {
+    fn written_bytes(&self) -> u64 {
+        let done: u64 = self.done.iter().map(|file| file.meta.len).sum();
+        done + self.current.as_ref().map_or(0, NewFile::len)
+    }
+
+    fn describe(&self, meta: &mut FileMeta) {
+        let first = self.done.first().map(|file| file.meta.run);
+        meta.run = self.job.run.or(first).unwrap_or(meta.number);
+        meta.is_sealed = self.job.is_sealed;
+        meta.epochs_applied = self.epochs_applied;
+        meta.merges = self.job.merges;
+    }
+}
+
+impl Output for Outputs<'_> {
     fn writer(&mut self) -> Result<&mut TableWriter> {
-        let file = match self.file.take() {
-            Some(file) => file,
-            None => self.engine.new_file(self.options.clone())?,
+        let file = if let Some(file) = self.current.take() {
+            file
+        } else {
+            let file = self.engine.new_file(self.options.clone())?;
+            self.paths.push(table_path(&self.engine.dir, file.number()));
+            file
         };
-        Ok(self.file.insert(file).writer())
+        Ok(self.current.insert(file).writer())
+    }
+
+    fn is_full(&self) -> bool {
+        self.current
+            .as_ref()
+            .is_some_and(|file| file.len() >= self.fragment_bytes)
+    }
+
+    fn cut(&mut self) -> Result<()> {
+        if let Some(file) = self.current.take() {
+            let file = self.engine.finish_file(file, |meta| self.describe(meta))?;
+            self.done.push(file);
+        }
+        Ok(())
+    }
+
+    fn pace(&mut self, read_bytes: u64) -> Result<()> {
+        let total = read_bytes + self.written_bytes();
+        let more = total.saturating_sub(self.paced);
+        self.paced = self.paced.max(total);
+        if self.pace.spend(more) {
+            return Ok(());
+        }
+        self.is_cancelled = true;
+        Err(Error::closed("this compaction"))
     }
 }
 
@@ -34,89 +102,277 @@ impl Engine {
     /// `now_ms` decides what has expired and which windows are over. It must not be ahead of the
     /// time of any later read: use the time of the last applied entry, not the wall clock.
     pub fn compact_step(&self, now_ms: u64) -> Result<bool> {
+        match self.compact(now_ms, &Unpaced)? {
+            CompactionOutcome::Done(_) => Ok(self.pick(now_ms).is_some()),
+            CompactionOutcome::Idle | CompactionOutcome::Cancelled => Ok(false),
+        }
+    }
+
+    /// As [`Self::compact_step`], at the speed that `pace` allows, and says what was done.
+    ///
+    /// A merge that fails or is cancelled leaves the engine as it was, and no file behind.
+    pub fn compact(&self, now_ms: u64, pace: &dyn MergePace) -> Result<CompactionOutcome> {
         let _compacting = self.compacting.lock();
         let Some(pick) = self.pick(now_ms) else {
-            return Ok(false);
+            return Ok(CompactionOutcome::Idle);
         };
-        match pick.reason {
-            Reason::Expired => {
-                self.replace(&pick.inputs, None)?;
-                add(&self.counters.windows_dropped, 1);
+        let started = pace.micros();
+        let outcome = match pick.job.reason {
+            CompactionReason::ExpiredWindow | CompactionReason::ExpiredFile => {
+                self.discard(&pick)?
             }
-            Reason::Dense | Reason::Seal | Reason::Tier => self.merge(&pick, now_ms)?,
+            _ => self.merge(&pick, now_ms, pace)?,
+        };
+        let Some(mut report) = outcome else {
+            return Ok(CompactionOutcome::Cancelled);
+        };
+        report.micros = pace.micros().saturating_sub(started);
+        add(&self.counters.compaction_micros, report.micros);
+        tracing::debug!(
+            reason = report.reason.name(),
+            table = report.table.0,
+            window = report.window.0,
+            inputs = report.inputs,
+            outputs = report.outputs,
+            read_bytes = report.read_bytes,
+            written_bytes = report.written_bytes,
+            rows_read = report.rows_read,
+            rows_written = report.rows_written,
+            tombstones_dropped = report.tombstones_dropped,
+            micros = report.micros,
+            "compacted"
+        );
+        Ok(CompactionOutcome::Done(report))
+    }
+
+    /// Bytes that the merges which are due now would read: how far compaction is behind.
+    pub fn backlog_bytes(&self, now_ms: u64) -> u64 {
+        let version = Arc::clone(&self.state().version);
+        let jobs = self.jobs(&version, now_ms);
+        jobs.iter()
+            .filter(|(job, _)| !is_drop(job.reason))
+            .map(|(job, _)| job.bytes)
+            .sum()
+    }
+
+    /// The most urgent job of each table and window that has one.
+    fn jobs(&self, version: &Version, now_ms: u64) -> Vec<(Job, (TableId, Window))> {
+        let tables = self.tables.read();
+        let mut jobs = Vec::new();
+        for (group, files) in &version.files {
+            let (table, window) = *group;
+            let windowed = tables
+                .get(&table)
+                .and_then(|options| options.windowed)
+                .filter(|_| window != Window::TIMELESS);
+            let is_over = windowed.is_some_and(|windowed| {
+                let end_ms = windowed.end_ms(window);
+                end_ms.saturating_add(self.options.seal_grace_ms) <= now_ms
+            });
+            // A table that nobody defined yet may have windows: it waits until it is defined.
+            let is_known = window == Window::TIMELESS || windowed.is_some();
+            let situation = Situation {
+                options: &self.options,
+                window_ms: windowed.map(|windowed| windowed.window_ms),
+                is_over,
+                now_ms,
+            };
+            let candidates: Vec<Candidate<'_>> = files
+                .iter()
+                .map(|file| Candidate {
+                    meta: &file.meta,
+                    epoch_blocks: epoch_blocks(file, &version.epochs),
+                })
+                .collect();
+            let job = pick_group(&candidates, &situation).filter(|_| is_known);
+            jobs.extend(job.map(|job| (job, *group)));
         }
-        Ok(self.pick(now_ms).is_some())
+        jobs
     }
 
     fn pick(&self, now_ms: u64) -> Option<Pick> {
-        pick(
-            &self.state().version,
-            &self.tables.read(),
-            &self.options,
-            now_ms,
-        )
+        let version = Arc::clone(&self.state().version);
+        let jobs = self.jobs(&version, now_ms);
+        let (job, (table, window)) = jobs
+            .into_iter()
+            .min_by_key(|(job, _)| (job.reason, job.bytes))?;
+        let files = version.group(table, window).iter().map(Arc::clone);
+        let (inputs, outside) = files.partition(|file| job.inputs.contains(&file.meta.number));
+        Some(Pick {
+            job,
+            inputs,
+            outside,
+        })
     }
 
-    fn merge(&self, pick: &Pick, now_ms: u64) -> Result<()> {
-        let Some(first) = pick.inputs.first() else {
-            return Ok(());
-        };
-        let properties = pick.inputs.iter().map(|file| &file.meta.properties);
-        let from = properties
-            .clone()
-            .map(|it| it.first_index)
-            .min()
-            .unwrap_or_default();
-        let to = properties.map(|it| it.last_index).max().unwrap_or_default();
-        let (table, window) = (first.meta.properties.table, first.meta.properties.window);
-        let mut options = self.writer_options(table, window, (from, to));
-        if pick.outside.is_empty() {
-            options.level = self.options.sealed_compression_level;
-            options.dictionary = train(&pick.inputs, options.level)?.map(Arc::new);
+    /// Drops files unread.
+    fn discard(&self, pick: &Pick) -> Result<Option<CompactionReport>> {
+        self.replace(&pick.inputs, Vec::new())?;
+        match pick.job.reason {
+            CompactionReason::ExpiredWindow => add(&self.counters.windows_dropped, 1),
+            _ => add(&self.counters.files_dropped, pick.inputs.len() as u64),
         }
-        let mut output = LazyFile {
-            engine: self,
-            options,
-            file: None,
-        };
+        Ok(report(pick, &[], 0))
+    }
+
+    /// Merges files. `None`: cancelled.
+    fn merge(
+        &self,
+        pick: &Pick,
+        now_ms: u64,
+        pace: &dyn MergePace,
+    ) -> Result<Option<CompactionReport>> {
         let version = Arc::clone(&self.state().version);
-        merge_files(
+        let mut outputs = self.outputs(pick, &version.epochs, pace)?;
+        let merged = merge_files(
             &pick.inputs,
             &pick.outside,
             &version.epochs,
             now_ms,
-            &mut output,
-        )?;
-        let made = output
-            .file
-            .map(|file| self.finish_file(file, pick.outside.is_empty()))
-            .transpose()?;
-        let read: u64 = pick.inputs.iter().map(|file| file.meta.len).sum();
-        add(&self.counters.compactions, 1);
-        add(&self.counters.compaction_read_bytes, read);
-        add(
-            &self.counters.compaction_written_bytes,
-            made.as_ref().map_or(0, |it| it.meta.len),
+            &mut outputs,
         );
-        if made.is_some() {
-            self.vfs.sync_dir(&self.dir)?;
+        let finished = merged.and_then(|()| outputs.cut());
+        let finished = finished.and_then(|()| {
+            if outputs.done.is_empty() {
+                Ok(())
+            } else {
+                self.vfs.sync_dir(&self.dir)
+            }
+        });
+        let (is_cancelled, written) = (outputs.is_cancelled, outputs.written_bytes());
+        let Outputs { done, paths, .. } = outputs;
+        if let Err(error) = finished {
+            self.abandon(&paths);
+            return match error.kind() {
+                ErrorKind::Closed if is_cancelled => Ok(None),
+                _ => Err(error),
+            };
         }
-        self.replace(&pick.inputs, made)
+        let report = report(pick, &done, written);
+        self.replace(&pick.inputs, done)?;
+        if let Some(report) = &report {
+            add(&self.counters.compactions, 1);
+            add(&self.counters.compaction_read_bytes, report.read_bytes);
+            add(&self.counters.compaction_written_bytes, written);
+            add(&self.counters.tombstones_dropped, report.tombstones_dropped);
+        }
+        Ok(report)
+    }
+
+    fn outputs<'a>(
+        &'a self,
+        pick: &'a Pick,
+        epochs: &Epochs,
+        pace: &'a dyn MergePace,
+    ) -> Result<Outputs<'a>> {
+        let properties = pick.inputs.iter().map(|file| &file.meta.properties);
+        let from = properties.clone().map(|it| it.first_index).min();
+        let to = properties.clone().map(|it| it.last_index).max();
+        let first = properties.clone().next();
+        let table = first.map_or(TableId(0), |it| it.table);
+        let window = first.map_or(Window::TIMELESS, |it| it.window);
+        let indexes = (from.unwrap_or_default(), to.unwrap_or_default());
+        let mut options = self.writer_options(table, window, indexes);
+        let mut fragment_bytes = self.options.fragment_bytes;
+        if pick.job.is_cold {
+            fragment_bytes = self.options.sealed_fragment_bytes;
+            options.level = self.options.sealed_compression_level;
+            options.dictionary = train(&pick.inputs, options.level)?.map(Arc::new);
+        }
+        let newest = epochs
+            .iter()
+            .filter(|(found, ..)| *found == table)
+            .map(|(.., timestamp)| timestamp)
+            .max();
+        let before = pick.inputs.iter().map(|file| file.meta.epochs_applied);
+        Ok(Outputs {
+            engine: self,
+            options,
+            job: &pick.job,
+            fragment_bytes,
+            epochs_applied: newest.max(before.min()).unwrap_or_default(),
+            current: None,
+            done: Vec::new(),
+            paths: Vec::new(),
+            pace,
+            paced: 0,
+            is_cancelled: false,
+        })
+    }
+
+    /// Removes what a merge wrote in vain. A failure costs space until the next start.
+    fn abandon(&self, paths: &[PathBuf]) {
+        for path in paths {
+            if let Err(error) = self.vfs.remove(path) {
+                tracing::warn!(
+                    error = error.chain(),
+                    "cannot remove the output of a merge that did not end"
+                );
+            }
+        }
     }
 
     /// Replaces `gone` by `made` in one edit, and forgets placement deletions that have become
     /// useless by it.
-    fn replace(&self, gone: &[Arc<TableFile>], made: Option<Arc<TableFile>>) -> Result<()> {
-        let added: Vec<Arc<TableFile>> = made.into_iter().collect();
+    fn replace(&self, gone: &[Arc<TableFile>], made: Vec<Arc<TableFile>>) -> Result<()> {
         let edit = Edit {
-            added: added.iter().map(|file| file.meta.clone()).collect(),
+            added: made.iter().map(|file| file.meta.clone()).collect(),
             removed: gone.iter().map(|file| file.meta.number).collect(),
             ..Edit::default()
         };
-        self.commit(Change { edit, added }, useful_epochs, |_| ())?;
+        self.commit(Change { edit, added: made }, useful_epochs, |_| ())?;
         self.remove_files(gone);
         Ok(())
     }
+}
+
+fn is_drop(reason: CompactionReason) -> bool {
+    matches!(
+        reason,
+        CompactionReason::ExpiredWindow | CompactionReason::ExpiredFile
+    )
+}
+
+fn report(pick: &Pick, made: &[Arc<TableFile>], written_bytes: u64) -> Option<CompactionReport> {
+    let first = &pick.inputs.first()?.meta.properties;
+    let sum = |files: &[Arc<TableFile>], of: fn(&FileMeta) -> u64| -> u64 {
+        files.iter().map(|file| of(&file.meta)).sum()
+    };
+    let reason = pick.job.reason;
+    let tombstones = |files| sum(files, |meta| meta.properties.tombstones);
+    Some(CompactionReport {
+        reason,
+        table: first.table,
+        window: first.window,
+        inputs: pick.inputs.len(),
+        outputs: made.len(),
+        read_bytes: if is_drop(reason) {
+            0
+        } else {
+            sum(&pick.inputs, |meta| meta.len)
+        },
+        written_bytes,
+        rows_read: sum(&pick.inputs, |meta| meta.properties.rows),
+        rows_written: sum(made, |meta| meta.properties.rows),
+        tombstones_dropped: tombstones(&pick.inputs).saturating_sub(tombstones(made)),
+        micros: 0,
+    })
+}
+
+/// Blocks of large partitions that placement deletions have killed since the file was written.
+fn epoch_blocks(file: &TableFile, epochs: &Epochs) -> u32 {
+    let meta = &file.meta;
+    let properties = &meta.properties;
+    epochs
+        .iter()
+        .filter(|(table, token, _, timestamp)| {
+            *table == properties.table
+                && *timestamp > meta.epochs_applied
+                && *timestamp >= properties.min_timestamp
+                && file.table.may_contain_token(*token)
+        })
+        .map(|(_, token, placement, _)| file.table.blocks_under(token, placement))
+        .fold(0, u32::saturating_add)
 }
 
 /// A dictionary from blocks of all parts of the inputs, if it is worth its length.
@@ -146,7 +402,9 @@ fn useful_epochs(version: &Version) -> Option<Epochs> {
     let mut epochs = version.epochs.clone();
     epochs.retain(|table, token, deletion| {
         version.table(table).any(|file| {
-            file.meta.properties.min_timestamp <= deletion && file.table.may_contain_token(token)
+            file.meta.epochs_applied < deletion
+                && file.meta.properties.min_timestamp <= deletion
+                && file.table.may_contain_token(token)
         })
     });
     (epochs != version.epochs).then_some(epochs)

@@ -74,7 +74,7 @@ impl Engine {
                 .is_some_and(|(t, w, _)| (*t, *w) == (table, window));
             if !is_same {
                 if let Some((_, _, file)) = current.take() {
-                    files.push(self.finish_file(file, false)?);
+                    files.push(self.finish_file(file, |_| ())?);
                 }
                 let options = self.writer_options(table, window, indexes);
                 current = Some((table, window, self.new_file(options)?));
@@ -84,7 +84,7 @@ impl Engine {
             }
         }
         if let Some((_, _, file)) = current {
-            files.push(self.finish_file(file, false)?);
+            files.push(self.finish_file(file, |_| ())?);
         }
         Ok(())
     }
@@ -125,28 +125,45 @@ impl Engine {
         })
     }
 
-    /// Finishes and opens a file. Its name is not durable before the directory is synced.
-    pub(super) fn finish_file(&self, file: NewFile, is_sealed: bool) -> Result<Arc<TableFile>> {
+    /// Finishes and opens a file, of which the manifest will say what `describe` makes of that of a
+    /// flushed one. Its name is not durable before the directory is synced.
+    pub(super) fn finish_file(
+        &self,
+        file: NewFile,
+        describe: impl FnOnce(&mut FileMeta),
+    ) -> Result<Arc<TableFile>> {
         let NewFile {
             writer,
             number,
             uid,
         } = file;
         let (properties, len) = writer.finish()?;
-        let meta = FileMeta {
+        let mut meta = FileMeta {
             number,
             uid,
             len,
-            is_sealed,
+            is_sealed: false,
             run: number,
             merges: 0,
+            epochs_applied: Timestamp::ZERO,
             properties,
         };
+        describe(&mut meta);
         TableFile::open(self.vfs.as_ref(), &self.dir, meta).map(Arc::new)
     }
 }
 
 impl NewFile {
+    /// Its number, which is its name.
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Bytes so far.
+    pub(super) fn len(&self) -> u64 {
+        self.writer.len()
+    }
+
     /// Takes the rows.
     pub(super) fn writer(&mut self) -> &mut TableWriter {
         &mut self.writer

@@ -18,7 +18,7 @@ const TAG_NEXT_FILE: u8 = 5;
 /// A file in a later version of the format than 1, which the record names.
 const TAG_ADD_VERSIONED: u8 = 6;
 /// Version of file records that this build writes.
-const FILE_RECORD_VERSION: u32 = 2;
+const FILE_RECORD_VERSION: u32 = 3;
 
 /// What the manifest knows about a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +35,8 @@ pub(crate) struct FileMeta {
     pub(crate) run: u64,
     /// How often its oldest data was merged since it was flushed; 255 = as often or more.
     pub(crate) merges: u8,
+    /// Nothing that a placement deletion up to this one covers is in it.
+    pub(crate) epochs_applied: Timestamp,
     /// Statistics.
     pub(crate) properties: Properties,
 }
@@ -68,6 +70,7 @@ impl Edit {
             out.push(u8::from(file.is_sealed));
             varint::encode(&mut out, file.run);
             varint::encode(&mut out, u64::from(file.merges));
+            varint::encode(&mut out, file.epochs_applied.0);
             file.properties.encode(&mut out);
         }
         for number in &self.removed {
@@ -141,11 +144,14 @@ impl FileMeta {
             1 => true,
             _ => return Err(reader.error("sealed or not")),
         };
-        let (mut run, mut merges) = (number, 0);
+        let (mut run, mut merges, mut epochs_applied) = (number, 0, Timestamp::ZERO);
         if version >= 2 {
             run = reader.varint("run of a file")?;
             merges = u8::try_from(reader.varint("merges of a file")?)
                 .map_err(|_| reader.error("up to 255 merges"))?;
+            if version >= 3 {
+                epochs_applied = Timestamp(reader.varint("applied placement deletions")?);
+            }
         }
         let properties = Properties::decode(payload, reader, version)?;
         Ok(Self {
@@ -155,6 +161,7 @@ impl FileMeta {
             is_sealed,
             run,
             merges,
+            epochs_applied,
             properties,
         })
     }

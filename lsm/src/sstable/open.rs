@@ -147,6 +147,24 @@ impl SsTable {
             && self.filter.may_contain_token(token)
     }
 
+    /// About how many blocks hold partitions of the token whose keys begin with `placement`:
+    /// exact for partitions of several blocks and for a file that holds nothing else; reads nothing.
+    pub(crate) fn blocks_under(&self, token: u64, placement: &[u8]) -> u32 {
+        let it = &self.properties;
+        let is_under =
+            |token_here: u64, key: &[u8]| token_here == token && key.starts_with(placement);
+        if is_under(it.first_token, &it.first_key) && is_under(it.last_token, &it.last_key) {
+            return it.blocks;
+        }
+        let from = self.directory.partition_point(|entry| entry.token < token);
+        let entries = self.directory.iter().skip(from);
+        entries
+            .take_while(|entry| entry.token == token)
+            .filter(|entry| entry.key.starts_with(placement))
+            .map(|entry| entry.last_block - entry.first_block)
+            .fold(0, u32::saturating_add)
+    }
+
     /// Bytes pinned in memory.
     pub(crate) fn pinned_bytes(&self) -> usize {
         self.filter.len()

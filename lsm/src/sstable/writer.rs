@@ -417,6 +417,11 @@ impl TableWriter {
         Ok(extent)
     }
 
+    /// Bytes of finished blocks so far.
+    pub(crate) fn len(&self) -> u64 {
+        self.offset()
+    }
+
     fn offset(&self) -> u64 {
         self.written + self.pending.len() as u64
     }

@@ -7,6 +7,7 @@
 
 mod compaction;
 mod compaction_dictionary;
+mod compaction_jobs;
 mod corruption;
 mod crash_engine;
 mod crash_log;
