@@ -144,7 +144,8 @@ impl<'a> Scanner<'a> {
     /// Decides whether everything from the page `broken` on is the torn tail.
     fn tail(mut self, broken: u32) -> Result<ScanEnd> {
         let mut is_marked = false;
-        for number in broken..self.segment.pages() {
+        // The header may speak of many more pages than the file has; there is nothing in them.
+        for number in broken..self.segment.readable_pages() {
             match self.reader.page(number)? {
                 None => {}
                 Some(Page::Commit { commit, .. }) if commit == self.commit => {}

@@ -210,6 +210,11 @@ impl Segment {
         whole_pages(self.header.segment_bytes)
     }
 
+    /// Pages that can be read: those in the file, and no more than the header says.
+    pub(super) fn readable_pages(&self) -> u32 {
+        self.pages().min(self.file_pages)
+    }
+
     /// An error about one of its pages.
     pub(super) fn corrupt(
         &self,
@@ -242,7 +247,7 @@ impl<'a> PageReader<'a> {
 
     /// The page `number` if its checksum is right; `None` if not, or beyond the end of the file.
     pub(super) fn page(&mut self, number: u32) -> Result<Option<Page<'_>>> {
-        if number >= self.segment.pages().min(self.segment.file_pages) {
+        if number >= self.segment.readable_pages() {
             return Ok(None);
         }
         if self.bytes(number).is_none() {
@@ -263,7 +268,7 @@ impl<'a> PageReader<'a> {
     fn fill(&mut self, number: u32) -> Result<()> {
         let pages = self
             .segment
-            .pages()
+            .readable_pages()
             .saturating_sub(number)
             .min(self.chunk_pages);
         let len = usize::try_from(page_offset(pages)).unwrap_or(usize::MAX);

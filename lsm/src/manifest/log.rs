@@ -176,6 +176,31 @@ pub(crate) fn decode(path: &Path, number: u64, bytes: &Bytes) -> Result<Vec<Edit
     Ok(edits)
 }
 
+/// Makes the checksums of the records fit, for fuzzing: as far as their lengths lead.
+pub(crate) fn reseal(bytes: &mut [u8], number: u64) {
+    let mut rest = bytes;
+    for sequence in 0.. {
+        let seed = seed(number, sequence);
+        let Some((header, body)) = rest.split_first_chunk_mut::<HEADER_BYTES>() else {
+            return;
+        };
+        let [_, _, a, b, c, d, ..] = *header;
+        let len = usize::try_from(u32::from_le_bytes([a, b, c, d])).unwrap_or(usize::MAX);
+        let (covered, check) = header.split_at_mut(HEADER_BYTES - TRAILER_BYTES);
+        let [a, b, c, d] = crc32(seed, covered).to_le_bytes();
+        check.copy_from_slice(&[a, b, c, d, MARK]);
+        let Some((payload, behind)) = body.split_at_mut_checked(len) else {
+            return;
+        };
+        let Some((check, next)) = behind.split_first_chunk_mut::<TRAILER_BYTES>() else {
+            return;
+        };
+        let [a, b, c, d] = crc32(seed, payload).to_le_bytes();
+        *check = [a, b, c, d, MARK];
+        rest = next;
+    }
+}
+
 /// Decodes the record at the front, or says what is wrong and how long the record claims to be.
 fn decode_record(
     bytes: &Bytes,

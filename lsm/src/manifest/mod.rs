@@ -15,9 +15,11 @@ mod log;
 mod names;
 mod version;
 
+pub(crate) use current::read as read_current;
 pub(crate) use edit::{Edit, FileMeta};
 pub(crate) use log::Manifest;
 pub(crate) use log::decode as decode_manifest;
+pub(crate) use log::reseal as reseal_manifest;
 pub(crate) use names::{
     CURRENT, CURRENT_NEW, LOCK, is_ours, manifest_name, table_name, table_path,
 };
