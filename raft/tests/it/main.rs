@@ -10,6 +10,7 @@ mod batching;
 mod durability;
 mod failure;
 mod format;
+mod fuzz_seeds;
 mod opening;
 mod purge;
 mod reads;
