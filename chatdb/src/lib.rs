@@ -7,6 +7,8 @@ pub mod cql;
 mod db;
 pub mod encoding;
 mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 mod group0;
 mod node;
 pub mod plan;

@@ -7,6 +7,6 @@ mod command;
 mod machine;
 mod state;
 
-pub(crate) use command::{SystemCommand, TABLETS_MAX, decode_outcome};
+pub(crate) use command::{SystemCommand, TABLETS_MAX, decode_outcome, encode_outcome};
 pub(crate) use machine::{System, SystemMachine};
 pub(crate) use state::{SystemState, TabletRange};

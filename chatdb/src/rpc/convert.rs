@@ -135,8 +135,9 @@ fn scalar_to(scalar: ScalarType) -> i32 {
 }
 
 fn scalar_from(number: i32) -> Result<ScalarType> {
-    u8::try_from(number - 1)
-        .ok()
+    number
+        .checked_sub(1)
+        .and_then(|code| u8::try_from(code).ok())
         .and_then(ScalarType::from_code)
         .ok_or_else(|| Error::invalid(format!("scalar type {number} is not known")))
 }
@@ -313,5 +314,12 @@ mod tests {
             }
         }
         data_type_from(None).unwrap_err();
+        for scalar in [i32::MIN, -1, 0, 9, i32::MAX] {
+            let unknown = proto::DataType {
+                scalar,
+                ..proto::DataType::default()
+            };
+            data_type_from(Some(unknown)).unwrap_err();
+        }
     }
 }

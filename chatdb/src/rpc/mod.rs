@@ -4,6 +4,7 @@ pub(crate) mod client;
 mod convert;
 mod convert_stream;
 mod error;
+pub(crate) mod fuzz;
 pub(crate) mod limits;
 pub(crate) mod server;
 pub(crate) mod subscribe;

@@ -255,7 +255,7 @@ impl Database for Service {
     }
 }
 
-fn start_options(first: Option<proto::SubscribeRequest>) -> Result<SubscribeOptions> {
+pub(super) fn start_options(first: Option<proto::SubscribeRequest>) -> Result<SubscribeOptions> {
     let Some(proto::subscribe_request::Request::Start(start)) =
         first.and_then(|request| request.request)
     else {

@@ -168,6 +168,7 @@ fn take_catalog(reader: &mut Reader<'_>) -> Decoded<Catalog> {
         ..Catalog::default()
     };
     for _ in 0..take_count(reader, "a number of keyspaces")? {
+        let twice = reader.error("a keyspace that is not there yet");
         let id = KeyspaceId(take_u32(reader, "a keyspace id")?);
         let name = take_text(reader, "a keyspace name")?;
         let comment = take_text(reader, "a comment")?;
@@ -177,14 +178,20 @@ fn take_catalog(reader: &mut Reader<'_>) -> Decoded<Catalog> {
             comment,
             tables: BTreeMap::new(),
         };
-        catalog.keyspaces.insert(name, keyspace);
+        if catalog.keyspaces.insert(name, keyspace).is_some() {
+            return Err(twice);
+        }
     }
     for _ in 0..take_count(reader, "a number of tables")? {
         let orphan = reader.error("a table of a known keyspace");
+        let twice = reader.error("a table that is not there yet");
         let table = take_table(reader)?;
         let keyspace = catalog.keyspaces.get_mut(&table.keyspace).ok_or(orphan)?;
-        keyspace.tables.insert(table.name.clone(), table.id);
-        catalog.tables.insert(table.id, Arc::new(table));
+        let same_name = keyspace.tables.insert(table.name.clone(), table.id);
+        let same_id = catalog.tables.insert(table.id, Arc::new(table));
+        if same_name.is_some() || same_id.is_some() {
+            return Err(twice);
+        }
     }
     Ok(catalog)
 }

@@ -5,7 +5,7 @@
 //! only ever grows. Its bytes are `version u8 = 1 | UTF-8 text`.
 
 use super::catalog::{Catalog, Keyspace, KeyspaceId, required_keyspace};
-use super::options::{self, TableOptions, takes};
+use super::options::{self, TableOptions, checked_comment, takes};
 use super::table::{Column, ColumnRole, Table};
 use crate::cql::ast::{
     AlterTable, ColumnDefinition, CreateTable, Direction, KeyspaceDefinition, Literal, OptionValue,
@@ -263,7 +263,9 @@ fn keyspace_comment(options: &[(String, OptionValue)]) -> Result<String> {
     let mut comment = String::new();
     for (name, value) in options {
         match (name.as_str(), value) {
-            ("comment", OptionValue::Literal(Literal::Text(text))) => comment.clone_from(text),
+            ("comment", OptionValue::Literal(Literal::Text(text))) => {
+                comment = checked_comment(text)?;
+            }
             // Scripts written for Cassandra carry these; replication here is the cluster's affair.
             ("replication", OptionValue::Map(_))
             | ("durable_writes", OptionValue::Literal(Literal::Boolean(true))) => {}

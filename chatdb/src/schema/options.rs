@@ -11,6 +11,9 @@ pub(crate) const TTL_SECONDS_MAX: u32 = 20 * 365 * 86_400;
 const BUCKET_DAYS_MAX: u32 = 36_500;
 /// Most entries of `compaction`.
 const COMPACTION_ENTRIES_MAX: usize = 32;
+/// Longest name and longest value of a compaction setting, in bytes. The catalog holds them, and
+/// what it cannot read again must not get into it.
+const SETTING_BYTES_MAX: usize = 256;
 
 /// The time bucket of a table: an int column of the partition key numbers windows of `days`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +53,15 @@ impl Default for TableOptions {
     }
 }
 
+/// The comment of a table or a keyspace, if it is not too long.
+pub(super) fn checked_comment(text: &str) -> Result<String> {
+    if text.len() > COMMENT_BYTES_MAX {
+        let limit = format!("a comment is longer than {COMMENT_BYTES_MAX} bytes");
+        return Err(Error::invalid(limit));
+    }
+    Ok(text.to_owned())
+}
+
 impl TableOptions {
     /// Sets one option. `Ok(false)` when this is not an option that can be set here.
     pub(super) fn set(&mut self, name: &str, value: &OptionValue) -> Result<bool> {
@@ -59,20 +71,24 @@ impl TableOptions {
                 self.default_ttl_s = checked_ttl(*seconds)?;
             }
             ("comment", OptionValue::Literal(Literal::Text(text))) => {
-                if text.len() > COMMENT_BYTES_MAX {
-                    let limit = format!("a comment is longer than {COMMENT_BYTES_MAX} bytes");
-                    return Err(Error::invalid(limit));
-                }
-                self.comment.clone_from(text);
+                self.comment = checked_comment(text)?;
             }
             ("compaction", OptionValue::Map(entries)) => {
                 if entries.len() > COMPACTION_ENTRIES_MAX {
                     return Err(Error::invalid("compaction has too many settings"));
                 }
-                self.compaction = entries
+                let entries = entries.iter();
+                let entries = entries.map(|(name, value)| (name.clone(), plain(value)));
+                let entries: Vec<(String, String)> = entries.collect();
+                let longest = entries
                     .iter()
-                    .map(|(name, value)| (name.clone(), plain(value)))
-                    .collect();
+                    .map(|(name, value)| name.len().max(value.len()));
+                if longest.max().unwrap_or(0) > SETTING_BYTES_MAX {
+                    return Err(Error::invalid(format!(
+                        "a compaction setting is longer than {SETTING_BYTES_MAX} bytes"
+                    )));
+                }
+                self.compaction = entries;
             }
             ("upsert", _) => return Err(takes(name, "true or false")),
             ("default_time_to_live", _) => return Err(takes(name, "a number of seconds")),

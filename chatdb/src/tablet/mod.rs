@@ -16,6 +16,7 @@ mod state_machine;
 mod store;
 
 pub use cursor::ReadCursor;
+pub(crate) use owner::Owner;
 pub(crate) use rows::{cells_of, cells_value};
 pub(crate) use state_machine::{Tablet, TabletMachine};
 pub(crate) use store::table_options;

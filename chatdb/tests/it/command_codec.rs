@@ -154,6 +154,49 @@ fn limits_are_refused_before_anything_is_proposed() {
     );
 }
 
+#[test]
+fn a_catalog_that_could_not_be_read_again_is_refused_when_it_is_made() {
+    let mut database = database();
+    let long = "x".repeat(9 * 1024);
+    for option in [
+        format!("compaction = {{'class': '{long}'}}"),
+        format!("compaction = {{'{long}': 'x'}}"),
+        format!("comment = '{long}'"),
+    ] {
+        let create = format!("CREATE TABLE o (a int PRIMARY KEY) WITH {option}");
+        let error = database.run(&create, &[]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+        let alter = format!("ALTER TABLE messages WITH {option}");
+        let error = database.run(&alter, &[]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+    }
+    let create = format!("CREATE KEYSPACE o WITH comment = '{long}'");
+    database.run(&create, &[]).unwrap_err();
+}
+
+#[test]
+fn a_catalog_with_one_table_twice_is_damaged() {
+    let mut database = database();
+    database.ok("CREATE TABLE other (a int PRIMARY KEY)");
+    let bytes = database.catalog.encode();
+    let body = bytes.split_at(bytes.len() - 8).0;
+    for (found, same) in [("other", "messages"), ("messages", "other")] {
+        let at = |name: &str| {
+            body.windows(name.len())
+                .position(|part| part == name.as_bytes())
+        };
+        let (Some(to), Some(from)) = (at(found), at(same)) else {
+            panic!("both names are in the catalog");
+        };
+        // Before a name: the id, length and text of the keyspace, the length of the name.
+        let mut damaged = body.to_vec();
+        damaged[to - 4] = damaged[from - 4];
+        damaged.extend(xxhash_rust::xxh3::xxh3_64(&damaged).to_le_bytes());
+        let error = Catalog::decode(&damaged).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corrupt);
+    }
+}
+
 /// The bytes between the fences below `### Example`, without the words behind them.
 fn example(page: &str) -> String {
     let block = page
