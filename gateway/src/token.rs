@@ -39,8 +39,15 @@ impl TokenKey {
     /// The text of a token.
     pub(crate) fn encode(&self, user: Id, token: Id) -> String {
         let user = BASE64.encode(user.to_string());
-        let head = format!("{user}.{}", BASE64.encode(token.get().to_be_bytes()));
-        let signature = BASE64.encode(self.mac(&head).finalize().into_bytes());
+        self.sign(&format!(
+            "{user}.{}",
+            BASE64.encode(token.get().to_be_bytes())
+        ))
+    }
+
+    /// The first two parts with the signature behind them.
+    pub(crate) fn sign(&self, head: &str) -> String {
+        let signature = BASE64.encode(self.mac(head).finalize().into_bytes());
         format!("{head}.{signature}")
     }
 

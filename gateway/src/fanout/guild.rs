@@ -65,6 +65,11 @@ struct PeekUser {
 }
 
 impl Peek<'_> {
+    /// The presence that the payload tells; `None` if it says offline or nothing that is known.
+    pub(super) fn presence(&self) -> Option<Presence> {
+        Presence::from_wire(self.status.unwrap_or("offline"), self.activities)
+    }
+
     /// The account that the payload is about.
     pub(super) fn account(&self) -> Option<Id> {
         self.user.as_ref().map(|user| user.id).or(self.user_id)
@@ -205,8 +210,7 @@ impl Relay {
                 let Some(account) = peek.account() else {
                     return Ok(());
                 };
-                let status = peek.status.unwrap_or("offline");
-                match Presence::from_wire(status, peek.activities) {
+                match peek.presence() {
                     Some(presence) => drop(self.online.insert(account, presence)),
                     None => drop(self.online.remove(&account)),
                 }

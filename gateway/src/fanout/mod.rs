@@ -6,6 +6,7 @@
 //!
 //! Cost of an event: one encoding and one push of a pointer per listener.
 
+pub(crate) mod fuzz;
 mod guild;
 mod hub;
 mod members;

@@ -36,12 +36,12 @@ const RECENT_MAX: usize = 64;
 
 /// Who a topic is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Target {
+pub(super) enum Target {
     Guild(Id),
     Account(Id),
 }
 
-fn target(topic: &str) -> Option<Target> {
+pub(super) fn target(topic: &str) -> Option<Target> {
     let (kind, id) = topic.split_once(':')?;
     match kind {
         "guild" => Some(Target::Guild(id.parse().ok()?)),

@@ -82,7 +82,7 @@ fn parse_clock(clock: &str) -> Option<(u16, u8)> {
     let minute: u16 = parts.next()?.parse().ok()?;
     let second: u8 = parts.next().map_or(Some(0), |text| text.parse().ok())?;
     (parts.next().is_none() && hour < 24 && minute < 60 && second < 60)
-        .then_some((hour * 60 + minute, second))
+        .then(|| (hour * 60 + minute, second))
 }
 
 /// Follows the date through a file whose lines carry only the time of day.
@@ -216,6 +216,7 @@ mod tests {
             "[1:2:3:4] <a> b",
             "[12:30] <a>",
             "[12:30] <> x",
+            "[65535:65535:255] <a> b",
             "<a> b",
         ] {
             check(notice, Line::Notice);

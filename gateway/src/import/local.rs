@@ -382,7 +382,7 @@ fn state_of(row: SourceRow) -> Result<SourceState> {
     })
 }
 
-fn message_row(channel: Id, message: &Message) -> Result<MessageRow> {
+pub(super) fn message_row(channel: Id, message: &Message) -> Result<MessageRow> {
     let message_id = Id::new(message.id).context("a message has no valid id")?;
     Ok(MessageRow {
         channel_id: channel,

@@ -21,6 +21,8 @@ const FOLD_END_MS: i64 = EPOCH_MS + 16 * 3_600_000;
 const FOLD_MS_PER_MINUTE: i64 = 4;
 const LINE_BITS: u32 = 10;
 const SLOT_BITS: u32 = 12;
+/// The last millisecond that an id has bits for, since 2015: in the year 2084.
+const TIME_MAX_MS: u64 = (1 << 41) - 1;
 /// Number of distinct source slots of a channel.
 pub(crate) const SLOTS: u32 = 1 << SLOT_BITS;
 
@@ -48,7 +50,8 @@ impl Minter {
 
     /// The id of the next line, said at `sent_ms` (milliseconds since 1970).
     ///
-    /// Lines must come in the order of the file. `None` if the time is older than 1988 or the minute is full.
+    /// Lines must come in the order of the file. `None` if the time is older than 1988 or later than 2084, or the
+    /// minute is full.
     pub(crate) fn next(&mut self, sent_ms: i64) -> Option<u64> {
         // A clock that steps back must not mint the same ids twice: the id stays in the later minute.
         let minute = sent_ms.div_euclid(60_000).max(self.minute);
@@ -69,7 +72,7 @@ impl Minter {
         let carry_ms = self.line >> LINE_BITS;
         let in_line = u64::try_from(self.line & ((1 << LINE_BITS) - 1)).ok()?;
         let ms = u64::try_from(base_ms + carry_ms).ok()?;
-        (base_ms >= 0 && carry_ms < room_ms)
+        (base_ms >= 0 && carry_ms < room_ms && ms <= TIME_MAX_MS)
             .then_some((ms << (LINE_BITS + SLOT_BITS)) | (in_line << SLOT_BITS) | self.slot)
     }
 }
@@ -119,7 +122,11 @@ mod tests {
     }
 
     #[test]
-    fn a_time_before_irc_has_no_id() {
+    fn a_time_before_irc_or_after_the_last_id_has_none() {
         assert_eq!(Minter::new(0).next(OLDEST_MS - 60_000), None);
+        let last_ms = EPOCH_MS + i64::try_from(TIME_MAX_MS).unwrap();
+        let last = Minter::new(0).next(last_ms - 60_000).unwrap();
+        assert!(i64::try_from(last).unwrap() > 0);
+        assert_eq!(Minter::new(0).next(last_ms + 60_000), None);
     }
 }

@@ -12,6 +12,7 @@
 
 pub(crate) mod command;
 mod discord;
+pub(crate) mod fuzz;
 mod heir;
 mod irc;
 pub(crate) mod local;

@@ -362,7 +362,9 @@ impl IrcLog {
             return None;
         };
         let Some(id) = self.minter.next(sent_ms) else {
-            report.skip("messages of a minute with more lines than ids, or older than 1988");
+            report.skip(
+                "messages of a minute with more lines than ids, or not between 1988 and 2084",
+            );
             return None;
         };
         self.ids[at] = Some(id);
@@ -416,7 +418,7 @@ fn exported_author(author: &discord::Author) -> Author {
     }
 }
 
-fn exported_message(message: discord::Message, report: &mut Report) -> Option<Message> {
+pub(super) fn exported_message(message: discord::Message, report: &mut Report) -> Option<Message> {
     if !is_spoken(&message) {
         report.notice("system messages (joins, pins, calls)");
         return None;

@@ -100,7 +100,7 @@ pub(crate) async fn create(
     let mut row = ChannelRow {
         guild_id: guild,
         channel_id: app.ids.next_id(),
-        position: last.map_or(0, |last| last + 1),
+        position: last.map_or(0, |last| last.saturating_add(1)),
         ..ChannelRow::default()
     };
     if !form.has("name") {
@@ -178,7 +178,7 @@ fn shape_name(kind: u8, name: &str) -> String {
 
 /// A channel's new place.
 #[derive(Debug, Deserialize)]
-struct Move {
+pub(super) struct Move {
     id: Id,
     position: Option<i32>,
 }

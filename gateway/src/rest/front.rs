@@ -67,7 +67,7 @@ async fn identify(app: &Shared, headers: &HeaderMap) -> ApiResult<Option<Caller>
 }
 
 /// A path or template without the prefix of its version.
-fn bare(path: &str) -> &str {
+pub(super) fn bare(path: &str) -> &str {
     let strip = |prefix: &&str| {
         let rest = path.strip_prefix(*prefix)?;
         rest.starts_with('/').then_some(rest)
@@ -76,7 +76,7 @@ fn bare(path: &str) -> &str {
 }
 
 /// The first id of a path.
-fn major(path: &str) -> u64 {
+pub(super) fn major(path: &str) -> u64 {
     path.split('/')
         .find_map(|part| part.parse::<Id>().ok())
         .map_or(0, Id::get)

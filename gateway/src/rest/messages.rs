@@ -43,20 +43,20 @@ const FLAGS_MASK: u32 = 1 << 2 | 1 << 12;
 
 /// A message as it was sent.
 #[derive(Debug)]
-struct Draft {
-    content: String,
+pub(super) struct Draft {
+    pub(super) content: String,
     embeds: Option<String>,
     tts: bool,
     flags: u32,
     nonce: Option<Value>,
     enforce_nonce: bool,
-    allowed: Allowed,
-    reply_to: Option<Id>,
+    pub(super) allowed: Allowed,
+    pub(super) reply_to: Option<Id>,
     must_exist: bool,
 }
 
 impl Draft {
-    fn read(form: &mut Form, channel: Id) -> ApiResult<Self> {
+    pub(super) fn read(form: &mut Form, channel: Id) -> ApiResult<Self> {
         let content = form
             .text("content", 0..=CONTENT_CHARACTERS_MAX)
             .unwrap_or_default();

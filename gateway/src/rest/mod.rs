@@ -14,6 +14,7 @@ mod direct;
 mod error;
 mod extract;
 mod front;
+pub(crate) mod fuzz;
 mod guilds;
 mod info;
 mod invites;

@@ -135,7 +135,7 @@ pub(crate) async fn change(
 
 /// A role's new place.
 #[derive(Debug, Deserialize)]
-struct Move {
+pub(super) struct Move {
     id: Id,
     position: Option<i32>,
 }

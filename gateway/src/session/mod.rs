@@ -9,6 +9,7 @@
 mod close;
 mod command;
 mod connection;
+pub(crate) mod fuzz;
 mod link;
 pub mod outbox;
 mod platform;

@@ -41,7 +41,7 @@ pub fn upgrade(sessions: &Arc<Sessions>, mut request: Request) -> Response {
 }
 
 /// Why a connection with this query cannot be served.
-fn refusal(query: &str) -> Option<CloseCode> {
+pub(super) fn refusal(query: &str) -> Option<CloseCode> {
     for (key, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
         match (key, value) {
             ("v", "9" | "10") | ("encoding", "json") => {}

@@ -62,6 +62,21 @@ async fn a_message_over_2000_characters_is_refused_and_one_of_2000_is_not() {
 }
 
 #[tokio::test]
+async fn a_channel_in_the_last_place_there_is_leaves_room_for_another() {
+    let server = Server::start().await;
+    let owner = server.owner().await;
+    let channels = format!("/guilds/{}/channels", owner.guild);
+    for body in [
+        json!({"name": "last", "position": i32::MAX}),
+        json!({"name": "another"}),
+    ] {
+        let answer = owner.person.post(&channels, body).await;
+        assert_eq!(answer.status, 201, "{}", answer.body);
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn a_body_over_the_limit_is_413() {
     let config = gateway::config::Config {
         body_bytes_max: 4096,
