@@ -262,6 +262,7 @@ mod tests {
             is_sealed: true,
             run: 3,
             merges: 1,
+            epochs_applied: Timestamp(5),
             properties: crate::sstable::Properties::empty(TableId(1), Window::TIMELESS, range),
         });
         edit

@@ -82,7 +82,7 @@ pub(crate) fn reseal(bytes: &mut [u8]) -> Option<()> {
     let top = frames
         .decode(&top, FrameKind::Top, footer.top.offset)
         .ok()?;
-    for entry in decode_top(&top).ok()? {
+    for entry in decode_top(&top, footer.version).ok()? {
         let index = seal(body, footer.uid, entry.extent)?;
         let at = entry.extent.offset;
         let index = frames.decode(&index, FrameKind::Index, at).ok()?;
@@ -128,7 +128,7 @@ pub(crate) fn payloads(bytes: &Bytes) -> Vec<(FrameKind, Bytes)> {
         read(FrameKind::Properties, footer.properties),
     ];
     let top = read(FrameKind::Top, footer.top);
-    for entry in decode_top(&top.1).unwrap() {
+    for entry in decode_top(&top.1, footer.version).unwrap() {
         let index = read(FrameKind::Index, entry.extent);
         for block in IndexBlock::decode(&index.1).unwrap().entries {
             found.push(read(FrameKind::Data, block.extent));
