@@ -20,7 +20,7 @@ pub use response::{CurrentRow, Response};
 
 use crate::types::ScalarType;
 use bytes::Bytes;
-use lsm::{ColumnId, PartitionKey, TableId};
+use lsm::{ColumnId, Growth, PartitionKey, TableId};
 use std::ops::Bound;
 
 /// Largest encoded command, in bytes.
@@ -190,4 +190,32 @@ pub enum CellPath {
     Append,
     /// A new element at the start of a list.
     Prepend,
+}
+
+impl WriteOperation {
+    /// The row that the operation writes to (`None` = the static row) and by how much it can grow;
+    /// `None` for operations that only delete.
+    pub(crate) fn growth(&self) -> Option<(Option<&Bytes>, Growth)> {
+        let (row, cells) = match self {
+            Self::Upsert {
+                clustering, cells, ..
+            } => (Some(clustering), cells),
+            Self::UpsertStatic { cells, .. } => (None, cells),
+            _ => return None,
+        };
+        let mut growth = Growth::default();
+        for cell in cells {
+            growth.bytes += cell.value.as_ref().map_or(0, Bytes::len);
+            match &cell.path {
+                CellPath::Plain => {}
+                CellPath::Element(_) if cell.value.is_none() => {}
+                CellPath::Element(key) => {
+                    growth.bytes += key.len();
+                    growth.elements += 1;
+                }
+                CellPath::Append | CellPath::Prepend => growth.elements += 1,
+            }
+        }
+        Some((row, growth))
+    }
 }

@@ -20,8 +20,13 @@ pub struct EmbeddedOptions {
     pub tablets: u32,
     /// A tablet's memtables are flushed beyond this many bytes.
     pub tablet_memtable_bytes: u64,
-    /// The largest memtable is flushed when all of them together exceed this many bytes.
+    /// The largest memtable is flushed when all of them together exceed this many bytes. From there
+    /// on writes are delayed, more and more up to twice as many bytes.
     pub total_memtable_bytes: u64,
+    /// Writes are delayed, more and more up to eight times as many, while compaction has more than
+    /// this many bytes to read. More: longer bursts of writes at full speed, for slower reads and
+    /// more space on disk meanwhile.
+    pub compaction_debt_bytes: u64,
     /// Bytes of recent log that stay readable for subscribers which resume from a cursor.
     pub stream_retention_bytes: u64,
     /// The tablet that pins the oldest log segment is flushed when the log exceeds this many bytes.
@@ -44,6 +49,7 @@ impl EmbeddedOptions {
             tablets: 4,
             tablet_memtable_bytes: 16 * MIB,
             total_memtable_bytes: 48 * MIB,
+            compaction_debt_bytes: 1024 * MIB,
             stream_retention_bytes: 64 * MIB,
             log_bytes_max: 256 * MIB,
             block_cache_bytes: 32 * MIB,

@@ -5,6 +5,7 @@ use crate::db::statement::Statement;
 use crate::error::{Error, Result};
 use crate::group0::{SystemCommand, decode_outcome};
 use crate::node::Node;
+use crate::node::open::blocking;
 use crate::plan::{Plan, Request, WritePlan, plan, plan_batch};
 use crate::result::{Position, ResultSet};
 use crate::schema::{Catalog, DdlCommand};
@@ -100,8 +101,14 @@ impl Node {
                 .with_help("try", "one placement key per batch, or single statements"));
             }
         }
-        self.pressure.admit()?;
-        let proposed = place.group.propose(write.encode()?).await?;
+        let writes = write.growing();
+        if !writes.is_empty() {
+            let tablet = Arc::clone(&place.tablet);
+            blocking(move || tablet.check_room(&writes)).await?;
+        }
+        let command = write.encode()?;
+        self.pressure.admit(command.len()).await?;
+        let proposed = place.group.propose(command).await?;
         let mut result = write.result(&proposed.response)?;
         result.position = Some(Position {
             group: place.range.group,

@@ -6,8 +6,11 @@
 //! * **compact**: runs compaction steps of all tablets until none has anything to do.
 //!
 //! Both sleep until an apply, a flush or a timer wakes them. An error is logged once and tried again
-//! after a pause: a full disk that gets room goes on by itself. Meanwhile memtables grow, and beyond
-//! twice their budget writes are refused with `Overloaded`, so that memory stays bounded.
+//! after a pause: a full disk that gets room goes on by itself.
+//!
+//! While they lag, proposals are delayed, smoothly more the more work waits (see [`lsm::Pace`]);
+//! applies never are. Beyond twice the memory budget, which only a flush that fails leads to, writes
+//! are refused with `Overloaded`, so that memory stays bounded.
 
 use crate::db::options::EmbeddedOptions;
 use crate::error::{Error, ErrorKind, Result};
@@ -15,17 +18,21 @@ use crate::group0::System;
 use crate::node::environment::now_ms;
 use crate::tablet::Tablet;
 use lsm::log::Log;
+use lsm::{Debt, Limits, MemoryBudget, Pace, PaceOptions};
 use parking_lot::{Condvar, Mutex};
 use raft::Group;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// How often the log's length is looked at when nothing else wakes the flush.
 const FLUSH_INTERVAL: Duration = Duration::from_secs(2);
 /// How often expired windows are looked for when nothing else wakes the compaction.
 const COMPACT_INTERVAL: Duration = Duration::from_mins(1);
+/// Shortest delay of a write.
+const DELAY_MIN: Duration = Duration::from_millis(1);
 /// Pause after an error.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
@@ -55,8 +62,10 @@ impl Bell {
 #[derive(Debug)]
 pub(crate) struct Pressure {
     tablet_bytes_max: u64,
-    total_bytes_max: u64,
-    total_bytes: AtomicU64,
+    /// The memtables of all tablets.
+    memory: Arc<MemoryBudget>,
+    pace: Pace,
+    started: Instant,
     applied: AtomicU64,
     flush: Bell,
     compact: Bell,
@@ -64,42 +73,64 @@ pub(crate) struct Pressure {
 }
 
 impl Pressure {
-    pub(crate) fn new(options: &EmbeddedOptions) -> Self {
-        Self {
+    pub(crate) fn new(options: &EmbeddedOptions) -> Result<Self> {
+        let limits = |soft: u64, factor: u64| Limits {
+            soft,
+            hard: soft.saturating_mul(factor),
+        };
+        let pace = Pace::new(PaceOptions {
+            memory_bytes: limits(options.total_memtable_bytes, 2),
+            compaction_bytes: limits(options.compaction_debt_bytes, 8),
+            ..PaceOptions::default()
+        })?;
+        Ok(Self {
             tablet_bytes_max: options.tablet_memtable_bytes,
-            total_bytes_max: options.total_memtable_bytes,
-            total_bytes: AtomicU64::new(0),
+            memory: Arc::new(MemoryBudget::new(options.total_memtable_bytes)),
+            pace,
+            started: Instant::now(),
             applied: AtomicU64::new(0),
             flush: Bell::default(),
             compact: Bell::default(),
             stop: AtomicBool::new(false),
-        }
+        })
+    }
+
+    /// Where all tablets count their memtables.
+    pub(crate) fn memory(&self) -> &Arc<MemoryBudget> {
+        &self.memory
     }
 
     /// A tablet's memtables hold this many bytes after an apply.
     pub(crate) fn observe(&self, tablet_bytes: usize) {
-        // All tablets together are looked at once in a while.
+        // The length of the log is looked at once in a while.
         let is_due = self
             .applied
             .fetch_add(1, Ordering::Relaxed)
             .is_multiple_of(256);
-        if is_due || tablet_bytes as u64 > self.tablet_bytes_max {
+        let is_big = tablet_bytes as u64 > self.tablet_bytes_max;
+        if is_due || is_big || self.memory.is_used_up() {
             self.flush.ring();
         }
     }
 
-    /// Refuses a write while the flush is too far behind.
-    pub(crate) fn admit(&self) -> Result<()> {
-        let bytes = self.total_bytes.load(Ordering::Relaxed);
-        let limit = self.total_bytes_max.saturating_mul(2);
-        if bytes <= limit {
-            return Ok(());
+    /// Holds a write of `bytes` bytes back for as long as the waiting work asks for, before it is
+    /// proposed. Refuses it when the flush does not get on at all.
+    pub(crate) async fn admit(&self, bytes: usize) -> Result<()> {
+        let used = self.memory.used();
+        let limit = self.memory.bytes_max().saturating_mul(2);
+        if used > limit {
+            self.flush.ring();
+            let message =
+                format!("{used} bytes wait to be flushed, more than {limit}; retry later");
+            return Err(Error::new(ErrorKind::Overloaded, message));
         }
-        self.flush.ring();
-        Err(Error::new(
-            ErrorKind::Overloaded,
-            format!("{bytes} bytes wait to be flushed, more than {limit}; retry later"),
-        ))
+        let now_us = u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let delay = Duration::from_micros(self.pace.delay_us(bytes as u64, used, now_us)?);
+        // The timer cannot do less; what is left out falls due to the next write.
+        if delay >= DELAY_MIN {
+            tokio::time::sleep(delay).await;
+        }
+        Ok(())
     }
 }
 
@@ -235,8 +266,8 @@ impl Work {
             .iter()
             .filter(|tablet| sized(tablet) > self.options.tablet_memtable_bytes)
             .collect();
-        let total = self.measure();
-        if due.is_empty() && total > self.options.total_memtable_bytes {
+        self.measure();
+        if due.is_empty() && self.pressure.memory.is_used_up() {
             due.extend(self.tablets.iter().max_by_key(|tablet| sized(tablet)));
         }
         if self.log.metrics().segment_bytes > self.options.log_bytes_max
@@ -251,14 +282,11 @@ impl Work {
         due
     }
 
-    fn measure(&self) -> u64 {
-        let bytes = self
-            .tablets
-            .iter()
-            .map(|tablet| tablet.engine().memory_bytes() as u64);
-        let total = bytes.sum();
-        self.pressure.total_bytes.store(total, Ordering::Relaxed);
-        total
+    /// Tells the writers how much work waits.
+    fn measure(&self) {
+        let debts = self.tablets.iter().map(|tablet| tablet.engine().debt());
+        let debt = debts.fold(Debt::default(), Debt::and);
+        self.pressure.pace.update(debt);
     }
 
     /// Group 0 is small: it is saved whole whenever it has moved on by then.
@@ -279,6 +307,7 @@ impl Work {
                     return Ok(());
                 }
                 has_more |= tablet.engine().compact_step(now_ms())?;
+                self.measure();
             }
             if !has_more {
                 return Ok(());

@@ -4,6 +4,7 @@
 //!
 //! ```text
 //! LOCK          held by the one process that has the directory open
+//! installation  a random number, drawn once, that log and tablets mix into their checksums
 //! log/          the shared log of all raft groups; the only write-ahead log
 //! group0/state  identity, tablets, schema
 //! tablets/<n>/  manifest and SSTables of the tablet of group n
@@ -24,6 +25,7 @@ mod backlog;
 mod beneath;
 pub(crate) mod environment;
 mod execute;
+mod installation;
 pub(crate) mod maintenance;
 mod open;
 mod read;

@@ -7,6 +7,7 @@ use crate::group0::{
 };
 use crate::node::beneath::Beneath;
 use crate::node::environment::random;
+use crate::node::installation::Installation;
 use crate::node::maintenance::{Maintenance, Pressure, Work};
 use crate::node::{Node, Running, TabletPlace};
 use crate::stream::hub::Hub;
@@ -34,6 +35,7 @@ const WAITING_PER_READER: usize = 8;
 struct Ground {
     vfs: Arc<dyn Vfs>,
     lock: Box<dyn Lock>,
+    installation: Installation,
     log: Log,
     system: Arc<System>,
 }
@@ -66,6 +68,7 @@ impl Ground {
                 .with_help("try", "stop it, or connect to it with --at ADDRESS"),
                 _ => cannot(cause),
             })?;
+        let installation = Installation::open(&*vfs, data)?;
         let log_options = LogOptions {
             hot_bytes: options.log_cache_bytes,
             salt: low_half(random()),
@@ -76,6 +79,7 @@ impl Ground {
         Ok(Self {
             vfs,
             lock,
+            installation,
             log,
             system,
         })
@@ -102,7 +106,7 @@ impl Node {
             low_half(cluster_id),
             options.subscriber_queue_items,
         ));
-        let pressure = Arc::new(Pressure::new(&options));
+        let pressure = Arc::new(Pressure::new(&options)?);
         let cache = Arc::new(BlockCache::new(options.block_cache_bytes));
         let opening = ground.system.state().tablets.into_iter().map(|range| {
             let opener = Opener {
@@ -193,7 +197,8 @@ impl Opener<'_> {
             .join(range.group.to_string());
         let engine_options = EngineOptions {
             cache: Arc::clone(self.cache),
-            seed: range.group,
+            memory: Arc::clone(self.pressure.memory()),
+            seed: self.ground.installation.seed(range.group),
             ..EngineOptions::default()
         };
         let engine = blocking(move || Ok(Engine::open(vfs, &dir, engine_options)?)).await?;

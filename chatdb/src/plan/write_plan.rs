@@ -94,6 +94,19 @@ impl WritePlan {
         })
     }
 
+    /// The writes that can make a row grow so much that it has to be looked at first.
+    pub(crate) fn growing(&self) -> Vec<Write> {
+        let grows = |operation: &WriteOperation| {
+            let growth = operation.growth();
+            growth.is_some_and(|(_, growth)| growth.needs_check())
+        };
+        let writes = self.command.writes.iter();
+        writes
+            .filter(|write| write.operations.iter().any(grows))
+            .cloned()
+            .collect()
+    }
+
     /// The command.
     pub fn command(&self) -> &WriteCommand {
         &self.command

@@ -8,7 +8,7 @@
 //!   the row finds it.
 //! * The log is kept for streams by bytes, not by time: the newest part of it, whatever it holds.
 
-use crate::command::WriteCommand;
+use crate::command::{Write, WriteCommand, WriteOperation};
 use crate::error::{Error, Result};
 use crate::node::maintenance::Pressure;
 use crate::schema::Catalog;
@@ -96,6 +96,17 @@ impl Tablet {
 
     pub(crate) fn engine(&self) -> &Engine {
         &self.engine
+    }
+
+    /// Refuses a write that would make a row too large, before it is proposed. May read files.
+    pub(crate) fn check_room(&self, writes: &[Write]) -> Result<()> {
+        for write in writes {
+            for (row, growth) in write.operations.iter().filter_map(WriteOperation::growth) {
+                self.engine
+                    .check_room(write.table, &write.partition, row, growth)?;
+            }
+        }
+        Ok(())
     }
 
     /// The log's clock: the time of the last applied write, in milliseconds since 1970.
