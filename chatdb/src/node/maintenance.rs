@@ -1,11 +1,12 @@
-//! The two threads of a node that keep memory, log and files in bounds.
+//! The threads of a node that keep memory, log and files in bounds.
 //!
 //! * **flush**: freezes the memtables of a tablet that is too big, of the biggest one when all
 //!   together are too big, or of the one that pins the oldest log segment when the log is too long;
 //!   writes the frozen ones to SSTables; tells raft what became durable, so that the log is purged.
-//! * **compact**: runs compaction steps of all tablets until none has anything to do.
+//! * **compact**: tells the mergers that something may be due, after a flush and once a minute.
+//! * **merge**, two of them: merge the files of all tablets, see `node/compaction.rs`.
 //!
-//! Both sleep until an apply, a flush or a timer wakes them. An error is logged once and tried again
+//! All sleep until an apply, a flush or a timer wakes them. An error is logged once and tried again
 //! after a pause: a full disk that gets room goes on by itself.
 //!
 //! While they lag, proposals are delayed, smoothly more the more work waits (see [`lsm::Pace`]);
@@ -15,6 +16,7 @@
 use crate::db::options::EmbeddedOptions;
 use crate::error::{Error, ErrorKind, Result};
 use crate::group0::System;
+use crate::node::compaction::Scheduler;
 use crate::node::environment::now_ms;
 use crate::tablet::Tablet;
 use lsm::log::Log;
@@ -29,6 +31,8 @@ use tokio::time::Instant;
 
 /// How often the log's length is looked at when nothing else wakes the flush.
 const FLUSH_INTERVAL: Duration = Duration::from_secs(2);
+/// Threads that merge, each in another tablet.
+const MERGERS: usize = 2;
 /// How often expired windows are looked for when nothing else wakes the compaction.
 const COMPACT_INTERVAL: Duration = Duration::from_mins(1);
 /// Shortest delay of a write.
@@ -149,6 +153,7 @@ pub(crate) struct Work {
 #[derive(Debug)]
 pub(crate) struct Maintenance {
     pressure: Arc<Pressure>,
+    scheduler: Arc<Scheduler>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -156,11 +161,19 @@ impl Maintenance {
     pub(crate) fn start(work: &Work) -> Result<Self> {
         let mut maintenance = Self {
             pressure: Arc::clone(&work.pressure),
+            scheduler: Arc::new(Scheduler::new(work.tablets.clone())),
             threads: Vec::new(),
         };
         let (flush, compact) = (work.clone(), work.clone());
+        let scheduler = Arc::clone(&maintenance.scheduler);
         maintenance.spawn("chatdb-flush", move || flush.run_flush())?;
-        maintenance.spawn("chatdb-compact", move || compact.run_compact())?;
+        maintenance.spawn("chatdb-compact", move || compact.run_compact(&scheduler))?;
+        for number in 0..MERGERS {
+            let (merge, scheduler) = (work.clone(), Arc::clone(&maintenance.scheduler));
+            maintenance.spawn(&format!("chatdb-merge-{number}"), move || {
+                merge.run_merge(&scheduler);
+            })?;
+        }
         Ok(maintenance)
     }
 
@@ -187,6 +200,7 @@ impl Maintenance {
 
     fn ask_to_stop(&self) {
         self.pressure.stop.store(true, Ordering::Release);
+        self.scheduler.stop();
         self.pressure.flush.ring();
         self.pressure.compact.ring();
     }
@@ -218,17 +232,25 @@ impl Work {
         }
     }
 
-    fn run_compact(&self) {
+    fn run_compact(&self, scheduler: &Scheduler) {
+        while !self.is_stopped() {
+            scheduler.wake();
+            self.pressure.compact.wait(COMPACT_INTERVAL);
+        }
+    }
+
+    fn run_merge(&self, scheduler: &Scheduler) {
         let mut told = None;
         while !self.is_stopped() {
-            let outcome = self.compact();
+            let outcome = scheduler.work(now_ms, || self.measure());
             let failed = outcome.is_err();
             tell("compaction", outcome, &mut told);
-            self.pressure.compact.wait(if failed {
-                RETRY_PAUSE
+            if failed {
+                scheduler.rest(RETRY_PAUSE);
+                scheduler.wake();
             } else {
-                COMPACT_INTERVAL
-            });
+                scheduler.wait(COMPACT_INTERVAL);
+            }
         }
     }
 
@@ -297,22 +319,6 @@ impl Work {
             self.group0.flushed(index, index + 1)?;
         }
         Ok(())
-    }
-
-    fn compact(&self) -> Result<()> {
-        loop {
-            let mut has_more = false;
-            for tablet in &self.tablets {
-                if self.is_stopped() {
-                    return Ok(());
-                }
-                has_more |= tablet.engine().compact_step(now_ms())?;
-                self.measure();
-            }
-            if !has_more {
-                return Ok(());
-            }
-        }
     }
 }
 

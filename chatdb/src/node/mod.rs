@@ -23,6 +23,7 @@
 
 mod backlog;
 mod beneath;
+mod compaction;
 pub(crate) mod environment;
 mod execute;
 mod installation;
