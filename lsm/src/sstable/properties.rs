@@ -42,7 +42,7 @@ pub(crate) struct Properties {
     pub(crate) dead_after_ms: u64,
     /// First millisecond at which something in it expires; MAX = nothing does.
     pub(crate) first_expiry_ms: u64,
-    /// First millisecond from which nothing is visible of a quarter of the blocks.
+    /// First millisecond from which nothing is visible of a quarter of the blocks with rows.
     pub(crate) quarter_dead_after_ms: u64,
     /// Token of the first partition.
     pub(crate) first_token: u64,

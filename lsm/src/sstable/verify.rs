@@ -208,7 +208,9 @@ impl Walk {
         self.dense_blocks += u64::from(is_dense);
         self.dead_rows += found.dead_rows;
         self.raw_bytes += block.payload().len() as u64;
-        self.dead_after_ms.push(found.tally.dead_after_ms);
+        if found.rows > 0 {
+            self.dead_after_ms.push(found.tally.dead_after_ms);
+        }
         self.file.add(&found.tally);
         reader
             .table()
