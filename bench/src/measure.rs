@@ -67,6 +67,8 @@ pub(crate) struct Used {
     pub(crate) cpu: Duration,
     pub(crate) allocations: u64,
     pub(crate) syncs: u64,
+    /// Bytes given to writing system calls. Not `write_bytes`: that counts pages made dirty, and a
+    /// small write into a large folio of the page cache dirties all of it for that counter alone.
     pub(crate) written_bytes: u64,
     /// Bytes asked for by reading system calls, from the page cache or not.
     pub(crate) read_bytes: u64,
@@ -86,7 +88,7 @@ impl Used {
             cpu: seconds + Duration::from_nanos(cpu.tv_nsec.unsigned_abs()),
             allocations: counters::allocations(),
             syncs: counters::syncs(),
-            written_bytes: field("write_bytes:")?,
+            written_bytes: field("wchar:")?,
             read_bytes: field("rchar:")?,
         })
     }
