@@ -1,7 +1,8 @@
 //! Memory of all memtables of a process, counted in one place.
 //!
 //! Every engine that shares a budget adds what its memtables grow by and takes away what it frees,
-//! so that the sum is known at any moment without asking all engines. The budget refuses nothing:
+//! so that the sum is known at any moment without asking all engines. A memtable counts until the last
+//! reader lets go of it, which may be a little after its engine has. The budget refuses nothing:
 //! an apply must not fail. Who owns the engines freezes the largest one when the budget is used up,
 //! and slows proposals down beyond it, see [`crate::Pace`].
 

@@ -1,7 +1,7 @@
 //! How fast writes may come while flushing and merging lag: smoothly slower, never a wall.
 //!
-//! Three debts count: bytes in memtables, bytes that merges still have to read, and files that a
-//! read has to merge. Each has a soft limit, below which it slows nobody down, and a hard limit.
+//! Three debts count: bytes in memtables, bytes that merges still have to read, and sorted
+//! runs that a read has to merge. Each has a soft limit, below which it slows nobody down, and a hard limit.
 //! The worst of them, as a share of the way from soft to hard, sets the rate at which bytes are
 //! admitted: [`PaceOptions::rate_max`] at the soft limit, [`PaceOptions::rate_min`] at the hard one,
 //! and in between the same factor less for the same share more. Whatever rate the disk sustains
@@ -40,10 +40,10 @@ pub struct PaceOptions {
     /// More: a longer burst before it is held back to what compaction sustains, for more space on
     /// disk and slower reads meanwhile.
     pub compaction_bytes: Limits,
-    /// Files of one table and window. Default: 24 to 96.
+    /// Sorted runs of one table and window. Default: 24 to 96.
     ///
-    /// Fewer: reads merge fewer files at worst, but a burst is held back sooner.
-    pub files: Limits,
+    /// Fewer: reads merge fewer runs at worst, but a burst is held back sooner.
+    pub runs: Limits,
     /// Bytes per second admitted where slowing down begins. Default: 512 MiB. More than any disk
     /// takes, or the beginning is a step.
     pub rate_max: u64,
@@ -67,7 +67,7 @@ impl Default for PaceOptions {
                 soft: 1024 * MIB,
                 hard: 8 * 1024 * MIB,
             },
-            files: Limits { soft: 24, hard: 96 },
+            runs: Limits { soft: 24, hard: 96 },
             rate_max: 512 * MIB,
             rate_min: MIB / 4,
             delay_max_ms: 5000,
@@ -109,7 +109,7 @@ fn to_f64(number: u64) -> f64 {
 impl PaceOptions {
     /// Fails with [`crate::ErrorKind::Invalid`] if a setting contradicts another.
     pub fn validate(&self) -> Result<()> {
-        let limits = [self.memory_bytes, self.compaction_bytes, self.files];
+        let limits = [self.memory_bytes, self.compaction_bytes, self.runs];
         if limits.iter().any(|limits| limits.soft >= limits.hard) {
             return Err(Error::invalid("a soft limit must be below its hard limit"));
         }
@@ -125,7 +125,7 @@ impl PaceOptions {
             .memory_bytes
             .share(debt.memory_bytes)
             .max(self.compaction_bytes.share(debt.compaction_bytes))
-            .max(self.files.share(debt.files as u64));
+            .max(self.runs.share(debt.runs as u64));
         if share <= 0.0 {
             return None;
         }

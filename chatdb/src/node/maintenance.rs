@@ -306,7 +306,11 @@ impl Work {
 
     /// Tells the writers how much work waits.
     fn measure(&self) {
-        let debts = self.tablets.iter().map(|tablet| tablet.engine().debt());
+        let now_ms = now_ms();
+        let debts = self
+            .tablets
+            .iter()
+            .map(|tablet| tablet.engine().debt(now_ms));
         let debt = debts.fold(Debt::default(), Debt::and);
         self.pressure.pace.update(debt);
     }

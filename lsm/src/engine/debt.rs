@@ -1,6 +1,10 @@
 //! What writes have caused and is not done yet.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use super::Engine;
+use crate::manifest::TableFile;
 
 /// Work that waits in an engine, or in several of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -11,11 +15,11 @@ pub struct Debt {
     pub frozen: usize,
     /// Their bytes.
     pub frozen_bytes: u64,
-    /// Bytes that merges have to read until no window has more files than a tier: all but the
-    /// largest file of each such window.
+    /// Bytes that the merges which are due now would read, see [`Engine::backlog_bytes`].
     pub compaction_bytes: u64,
-    /// Files of the table and window that has most of them: what a read has to merge at worst.
-    pub files: usize,
+    /// Sorted runs of the table and window that has most of them: what a read has to merge at
+    /// worst. The fragments of one run share no key, so they count once.
+    pub runs: usize,
 }
 
 impl Debt {
@@ -27,35 +31,32 @@ impl Debt {
             frozen: self.frozen.saturating_add(other.frozen),
             frozen_bytes: self.frozen_bytes.saturating_add(other.frozen_bytes),
             compaction_bytes: self.compaction_bytes.saturating_add(other.compaction_bytes),
-            files: self.files.max(other.files),
+            runs: self.runs.max(other.runs),
         }
     }
 }
 
 impl Engine {
-    /// The work that waits. Costs a look at every file's size; ask after a flush, after a
-    /// compaction and now and then, not at every write.
-    pub fn debt(&self) -> Debt {
+    /// The work that waits at `now_ms`, Unix time in milliseconds. Costs what picking a compaction
+    /// costs, a look at what the manifest says of every file: ask after a flush, after a compaction
+    /// and now and then, not at every write.
+    pub fn debt(&self, now_ms: u64) -> Debt {
         let state = self.state();
         let frozen_bytes: usize = state
             .frozen
             .iter()
             .map(|it| it.memtable.read().bytes())
             .sum();
-        let mut debt = Debt {
+        let runs_of = |files: &Vec<Arc<TableFile>>| {
+            let runs: BTreeSet<u64> = files.iter().map(|file| file.meta.run).collect();
+            runs.len()
+        };
+        Debt {
             memory_bytes: (state.active.read().bytes() + frozen_bytes) as u64,
             frozen: state.frozen.len(),
             frozen_bytes: frozen_bytes as u64,
-            ..Debt::default()
-        };
-        for files in state.version.files.values() {
-            debt.files = debt.files.max(files.len());
-            if files.len() >= self.options.tier_files {
-                let sizes = files.iter().map(|file| file.meta.len);
-                let largest = sizes.clone().max().unwrap_or(0);
-                debt.compaction_bytes += sizes.sum::<u64>() - largest;
-            }
+            compaction_bytes: self.backlog_bytes(now_ms),
+            runs: state.version.files.values().map(runs_of).max().unwrap_or(0),
         }
-        debt
     }
 }

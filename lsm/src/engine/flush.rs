@@ -55,8 +55,6 @@ impl Engine {
         let epochs = |next: &Version| merged_epochs(next, frozen);
         self.commit(Change { edit, added: files }, epochs, |state| {
             state.frozen.remove(0);
-            let freed = frozen.memtable.read().bytes();
-            self.options.memory.change(freed, 0);
         })?;
         add(&self.counters.flushes, 1);
         add(&self.counters.flushed_bytes, bytes);

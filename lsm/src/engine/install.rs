@@ -15,6 +15,7 @@ use super::request::Flushed;
 use super::{Change, Engine};
 use crate::error::{Error, Result};
 use crate::manifest::{Edit, FileMeta, TableFile, Version, table_path};
+use crate::memtable::Memtable;
 use crate::metrics::add;
 use crate::row::Timestamp;
 
@@ -67,7 +68,7 @@ impl Engine {
             change,
             |_: &Version| Some(wanted.epochs.clone()),
             |state| {
-                state.active = Arc::default();
+                state.active = Memtable::shared(&self.options.memory);
                 state.frozen.clear();
             },
         )?;

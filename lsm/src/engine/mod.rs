@@ -132,12 +132,10 @@ impl Engine {
         let state = {
             let _writer = self.writer.lock();
             let state = self.state();
-            let before = self.memory_bytes();
             state.active.write().drop_table(id);
             for frozen in &state.frozen {
                 frozen.memtable.write().drop_table(id);
             }
-            self.options.memory.change(before, self.memory_bytes());
             state
         };
         let gone: Vec<Arc<TableFile>> = state.version.table(id).map(Arc::clone).collect();
@@ -267,11 +265,5 @@ impl Engine {
                 );
             }
         }
-    }
-}
-
-impl Drop for Engine {
-    fn drop(&mut self) {
-        self.options.memory.change(self.memory_bytes(), 0);
     }
 }

@@ -13,6 +13,7 @@ use crate::manifest::{
     CURRENT_NEW, Edit, FileMeta, LOCK, Manifest, TableFile, Version, is_ours, manifest_name,
     table_name,
 };
+use crate::memtable::Memtable;
 use crate::metrics::Counters;
 use crate::options::EngineOptions;
 use crate::vfs::Vfs;
@@ -39,7 +40,7 @@ pub(super) fn open(vfs: Arc<dyn Vfs>, dir: &Path, options: EngineOptions) -> Res
         timestamp: version.flushed.timestamp,
     };
     let state = State {
-        active: Arc::default(),
+        active: Memtable::shared(&options.memory),
         frozen: Vec::new(),
         version: Arc::new(version),
     };

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::iter::SharedMemtable;
 use crate::manifest::Version;
+use crate::memtable::SharedMemtable;
 use crate::row::Timestamp;
 
 /// One state of the engine. Readers hold it while they read; writers replace it.

@@ -11,6 +11,7 @@ use crate::limits::{
     CELLS_ADMITTED_MAX, ENGINE_KEY_BYTES_MAX, OWNER_BYTES_MAX, PATH_BYTES_MAX,
     ROW_ADMITTED_BYTES_MAX,
 };
+use crate::memtable::Memtable;
 use crate::metrics::add;
 use crate::row::{CellWrite, Change, Operation, Timestamp};
 
@@ -31,8 +32,8 @@ impl Engine {
         if index <= state.version.flushed.index {
             return Ok(());
         }
-        let mut active = state.active.write();
-        let last_here = active.indexes().map(|(_, last)| last);
+        // Nobody else changes the memtable while the writer is locked, and readers go on meanwhile.
+        let last_here = state.active.read().indexes().map(|(_, last)| last);
         let is_next_part = index == writer.index && last_here == Some(index);
         if index <= writer.index && !is_next_part {
             let last = writer.index;
@@ -48,9 +49,7 @@ impl Engine {
             )));
         }
         changes.iter().try_for_each(check)?;
-        let before = active.bytes();
-        active.apply(index, timestamp, changes);
-        self.options.memory.change(before, active.bytes());
+        state.active.write().apply(index, timestamp, changes);
         writer.index = index;
         add(&self.counters.operations, count);
         if let Some(more) = count.checked_sub(1) {
@@ -89,7 +88,7 @@ impl Engine {
         };
         let mut state = State::clone(&slot);
         state.frozen.push(Arc::new(frozen));
-        state.active = Arc::default();
+        state.active = Memtable::shared(&self.options.memory);
         *slot = Arc::new(state);
         Ok(true)
     }

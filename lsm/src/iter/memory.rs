@@ -3,16 +3,12 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use parking_lot::RwLock;
 
 use super::page::PageBuilder;
-use crate::memtable::{MemItem, MemSlice, Memtable, SliceLimit};
+use crate::memtable::{MemItem, MemSlice, SharedMemtable, SliceLimit};
 use crate::row::Timestamp;
 use crate::row::range::{Edge, Place, Side};
 use crate::sstable::{RunLimits, Slice};
-
-/// A memtable as readers and the writer share it.
-pub(crate) type SharedMemtable = Arc<RwLock<Memtable>>;
 
 /// Most rows that a frozen memtable copies out at once.
 const REFILL_ROWS_MAX: usize = 1024;

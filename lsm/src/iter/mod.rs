@@ -20,7 +20,7 @@ mod merger;
 mod page;
 mod slice;
 
-pub(crate) use memory::{MemCursor, SharedMemtable};
+pub(crate) use memory::MemCursor;
 pub(crate) use merger::{Cursor, Merger, Next};
 pub(crate) use page::PageBuilder;
 pub(crate) use slice::{RowLimits, read_rows};

@@ -22,9 +22,12 @@ pub(crate) use partition::MemPartition;
 pub(crate) use slice::{MemItem, MemSlice, SliceLimit};
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
+use parking_lot::RwLock;
 
+use crate::budget::MemoryBudget;
 use crate::row::{Change, Mutation, TableId, Timestamp, Window};
 
 /// Counted for every partition on top of its keys and rows, in bytes.
@@ -33,13 +36,17 @@ const PARTITION_OVERHEAD_BYTES: usize = 256;
 /// The partitions of one token, sorted by key.
 type Siblings = Vec<(Box<[u8]>, Box<MemPartition>)>;
 
+/// A memtable as readers and the writer share it.
+pub(crate) type SharedMemtable = Arc<RwLock<Memtable>>;
+
 /// Changes of one tablet over a range of log indexes.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Memtable {
     /// By (table, token); the partitions of one token are sorted by key.
     partitions: BTreeMap<(TableId, u64), Siblings>,
     epochs: Epochs,
     bytes: usize,
+    budget: Arc<MemoryBudget>,
     indexes: Option<(u64, u64)>,
     /// Where bodies are encoded before they are copied at their size.
     scratch: Vec<u8>,
@@ -49,11 +56,29 @@ pub(crate) struct Memtable {
 const SCRATCH_BYTES_MAX: usize = 64 * 1024;
 
 impl Memtable {
+    /// An empty memtable whose bytes count in `budget` until the last reader lets go of it.
+    pub(crate) fn new(budget: &Arc<MemoryBudget>) -> Self {
+        Self {
+            partitions: BTreeMap::new(),
+            epochs: Epochs::default(),
+            bytes: 0,
+            budget: Arc::clone(budget),
+            indexes: None,
+            scratch: Vec::new(),
+        }
+    }
+
+    /// The same, as readers and the writer share it.
+    pub(crate) fn shared(budget: &Arc<MemoryBudget>) -> SharedMemtable {
+        Arc::new(RwLock::new(Self::new(budget)))
+    }
+
     /// Applies the changes of log index `index`, the first operation stamped with `timestamp`.
     pub(crate) fn apply(&mut self, index: u64, timestamp: Timestamp, changes: &[Change]) {
         let first = self.indexes.map_or(index, |(first, _)| first);
         self.indexes = Some((first, index));
         let mut next = timestamp;
+        let before = self.bytes;
         for change in changes {
             match change {
                 Change::Mutation(mutation) => self.mutate(mutation, &mut next),
@@ -67,6 +92,7 @@ impl Memtable {
                 }
             }
         }
+        self.budget.change(before, self.bytes);
     }
 
     fn mutate(&mut self, mutation: &Mutation, next: &mut Timestamp) {
@@ -118,6 +144,7 @@ impl Memtable {
 
     /// Forgets everything of a table.
     pub(crate) fn drop_table(&mut self, table: TableId) {
+        let before = self.bytes;
         let keys = (table, 0)..=(table, u64::MAX);
         let tokens: Vec<_> = self.partitions.range(keys).map(|(key, _)| *key).collect();
         for token in tokens {
@@ -126,6 +153,7 @@ impl Memtable {
             }
         }
         self.bytes -= self.epochs.drop_table(table);
+        self.budget.change(before, self.bytes);
     }
 
     /// One partition, if anything was written to it.
@@ -198,6 +226,12 @@ impl Memtable {
     /// First and last applied log index.
     pub(crate) fn indexes(&self) -> Option<(u64, u64)> {
         self.indexes
+    }
+}
+
+impl Drop for Memtable {
+    fn drop(&mut self) {
+        self.budget.change(self.bytes, 0);
     }
 }
 
@@ -284,7 +318,7 @@ mod tests {
 
         #[test]
         fn the_bytes_in_use_are_those_of_a_recount(changes in proptest::collection::vec(change(), 1..40)) {
-            let mut memtable = Memtable::default();
+            let mut memtable = Memtable::new(&Arc::default());
             let mut timestamp = 1;
             for (index, change) in (1..).zip(changes) {
                 let count = change.operation_count();

@@ -102,6 +102,17 @@ fn tables(vfs: &dyn Vfs) -> usize {
 }
 
 #[test]
+fn fragments_of_one_run_are_no_debt() {
+    let engine = open(&memory(), fragmented()).unwrap();
+    fill(&engine);
+    compact(&engine, 0);
+    let files = engine.metrics().files;
+    assert!(files > fragmented().tier_files, "{files} files");
+    let debt = engine.debt(0);
+    assert_eq!((debt.runs, debt.compaction_bytes), (1, 0));
+}
+
+#[test]
 fn outputs_are_cut_into_fragments_at_any_row_and_read_as_before() {
     let vfs = memory();
     let engine = open(&vfs, fragmented()).unwrap();

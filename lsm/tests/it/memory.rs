@@ -71,6 +71,30 @@ fn a_shared_budget_counts_what_all_memtables_hold_at_every_step() {
 }
 
 #[test]
+fn what_an_install_forgets_is_given_back_to_the_budget() {
+    let budget = Arc::new(MemoryBudget::new(4096));
+    let engines = engines(&budget);
+    let engine = &engines[0];
+    let channel = partition("channel", 0);
+    let write = |index| {
+        apply(
+            engine,
+            index,
+            &[mutation(&channel, vec![insert(index, "value")])],
+        );
+    };
+    write(1);
+    flush(engine);
+    engine.checkpoint(Path::new("/copy")).unwrap();
+    write(2);
+    assert!(engine.freeze(Bytes::new()).unwrap());
+    write(3);
+    assert!(budget.used() > 0);
+    engine.install(Path::new("/copy")).unwrap();
+    assert_eq!((budget.used(), sum(&engines)), (0, 0));
+}
+
+#[test]
 fn debt_is_what_flushes_and_merges_have_not_done_yet() {
     let engine = open(&memory(), options()).unwrap();
     let channel = partition("channel", 0);
@@ -83,24 +107,24 @@ fn debt_is_what_flushes_and_merges_have_not_done_yet() {
             &[mutation(&channel, vec![insert(index, "value")])],
         );
     };
-    assert_eq!(engine.debt(), lsm::Debt::default());
+    assert_eq!(engine.debt(0), lsm::Debt::default());
     write();
-    assert_eq!(engine.debt().memory_bytes, engine.memory_bytes() as u64);
-    assert_eq!(engine.debt().frozen, 0);
+    assert_eq!(engine.debt(0).memory_bytes, engine.memory_bytes() as u64);
+    assert_eq!(engine.debt(0).frozen, 0);
     assert!(engine.freeze(Bytes::new()).unwrap());
-    let debt = engine.debt();
+    let debt = engine.debt(0);
     assert_eq!((debt.frozen, debt.frozen_bytes), (1, debt.memory_bytes));
     let tier = options().tier_files;
     for files in 1..=tier {
         while engine.flush_step().unwrap() {}
-        let debt = engine.debt();
-        assert_eq!((debt.memory_bytes, debt.files), (0, files));
+        let debt = engine.debt(0);
+        assert_eq!((debt.memory_bytes, debt.runs), (0, files));
         assert_eq!(debt.compaction_bytes > 0, files == tier);
         write();
         assert!(engine.freeze(Bytes::new()).unwrap());
     }
     while engine.flush_step().unwrap() {}
     while engine.compact_step(0).unwrap() {}
-    let debt = engine.debt();
-    assert_eq!((debt.files, debt.compaction_bytes), (1, 0));
+    let debt = engine.debt(0);
+    assert_eq!((debt.runs, debt.compaction_bytes), (1, 0));
 }

@@ -107,7 +107,7 @@ fn what_was_on_its_way_when_a_row_was_full_is_applied_flushed_merged_and_read() 
         flush(&engine);
     }
     compact(&engine, 0);
-    assert_eq!(engine.debt().files, 1);
+    assert_eq!(engine.debt(0).runs, 1);
     drop(engine);
     let engine = open(&vfs, options()).unwrap();
     engine.verify().unwrap();
