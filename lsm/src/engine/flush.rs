@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::state::Frozen;
 use super::{Change, Engine};
 use crate::encoding::checksum::xxh3;
@@ -174,7 +176,7 @@ fn write_partition(
     key: &[u8],
     partition: &MemPartition,
 ) -> Result<()> {
-    let decode = |body| {
+    let decode = |body: &Bytes| {
         codec::decode(body, Timestamp::ZERO).map_err(|error| {
             Error::invalid(format!(
                 "a memtable row does not decode: {error}; report this"
@@ -184,12 +186,12 @@ fn write_partition(
     let static_row = partition.static_row().map(decode).transpose()?;
     writer.partition(token, key, partition.deletion(), static_row.as_ref())?;
     let mut edges = partition.ranges().iter().peekable();
-    for (key, body) in partition.rows() {
+    for (key, body) in partition.rows().shared_rows() {
         while let Some((edge, deletion)) = edges.next_if(|(edge, _)| edge.place() < Place::row(key))
         {
             writer.edge(edge.place(), deletion)?;
         }
-        writer.row(key, &decode(body)?)?;
+        writer.row(key, &decode(&body)?)?;
     }
     for (edge, deletion) in edges {
         writer.edge(edge.place(), deletion)?;

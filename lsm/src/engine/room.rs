@@ -81,10 +81,10 @@ impl Engine {
             let memtable = memtable.read();
             let partition = memtable.partition(table, id.token, &id.key);
             let body = partition.and_then(|partition| match row {
-                Some(row) => partition.rows().get(row.as_ref()),
-                None => partition.static_row(),
+                Some(row) => partition.rows().get(row),
+                None => partition.static_row().map(Bytes::as_ref),
             });
-            body.map_or(0, Bytes::len)
+            body.map_or(0, <[u8]>::len)
         });
         bytes.sum()
     }

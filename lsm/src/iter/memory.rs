@@ -1,4 +1,4 @@
-//! Walks one partition of one memtable, from copies made under its lock.
+//! Walks one partition of one memtable, from parts taken under its lock.
 
 use std::sync::Arc;
 
@@ -6,21 +6,21 @@ use bytes::Bytes;
 
 use super::page::PageBuilder;
 use crate::memtable::{MemItem, MemSlice, SharedMemtable, SliceLimit};
-use crate::row::Timestamp;
 use crate::row::range::{Edge, Place, Side};
+use crate::row::{Timestamp, codec};
 use crate::sstable::{RunLimits, Slice};
 
-/// Most rows that a frozen memtable copies out at once.
+/// Most rows that are taken out of a frozen memtable at once.
 const REFILL_ROWS_MAX: usize = 1024;
 
-/// Walks the copied part of a partition, and copies more of a frozen memtable as needed.
+/// Walks the taken part of a partition, and takes more of a frozen memtable as needed.
 #[derive(Debug)]
 pub(crate) struct MemCursor {
     part: MemSlice,
     at: usize,
     range_deletion: Timestamp,
     reverse: bool,
-    /// Where the copied part ends although the partition may go on.
+    /// Where the part ends although the partition may go on.
     cut: Option<Edge>,
     refill: Option<Refill>,
 }
@@ -47,7 +47,7 @@ impl MemCursor {
         cursor
     }
 
-    /// A cursor over a frozen memtable, which copies further parts when it gets there.
+    /// A cursor over a frozen memtable, which takes further parts when it gets there.
     pub(crate) fn refilling(
         part: MemSlice,
         memtable: &SharedMemtable,
@@ -69,38 +69,49 @@ impl MemCursor {
     /// The place of the current item or of the cut. `None`: done.
     pub(crate) fn place(&self) -> Option<Place<'_>> {
         match self.part.items.get(self.at) {
-            Some(item) => Some(item.place(&self.part.bytes)),
+            Some(item) => Some(self.part.place(item)),
             None => self.cut.as_ref().map(Edge::place),
         }
     }
 
-    /// Whether the copied part is used up but the partition may go on.
+    /// Whether the part is used up but the partition may go on.
     pub(crate) fn is_cut(&self) -> bool {
         self.at >= self.part.items.len() && self.cut.is_some()
     }
 
-    /// The copied bytes and the body of the current row within, if the cursor stands at one.
+    /// A buffer and the body of the current row within, if the cursor stands at one.
     pub(crate) fn row(&self) -> Option<(&Bytes, &[u8])> {
         match self.part.items.get(self.at) {
-            Some(MemItem::Row(row, _)) => Some((&self.part.bytes, row.body(&self.part.bytes))),
+            Some(MemItem::Row(number, row)) => {
+                let bytes = &self.part.buffers.get(*number as usize)?.bytes;
+                Some((bytes, row.body(bytes)))
+            }
             _ => None,
         }
     }
 
     /// Gives the current row and those after it to the page, as long as they are visible as they
-    /// are, inside of the limits, and copied. Returns how many it gave.
+    /// are, inside of the limits, and taken. Returns how many it gave.
     pub(crate) fn take_run(&mut self, limits: RunLimits<'_>, page: &mut PageBuilder) -> usize {
         let part = &self.part;
-        let mut buffer = None;
         let start = self.at;
-        while let Some(MemItem::Row(row, summary)) = part.items.get(self.at) {
-            let is_taken =
-                !page.is_full() && limits.takes(*summary) && limits.is_inside(row.key(&part.bytes));
+        let mut current: Option<Entered<'_>> = None;
+        while let Some(MemItem::Row(buffer, row)) = part.items.get(self.at) {
+            let entered = match current.take().filter(|it| it.buffer == *buffer) {
+                Some(entered) => entered,
+                None => match Entered::new(part, *buffer, limits, page) {
+                    Some(entered) => entered,
+                    None => break,
+                },
+            };
+            let is_taken = !page.is_full()
+                && (entered.is_whole || limits.takes(inspect(row.body(entered.bytes))))
+                && limits.is_inside(row.key(entered.bytes));
             if !is_taken {
                 break;
             }
-            let number = *buffer.get_or_insert_with(|| page.buffer(&part.bytes, Timestamp::ZERO));
-            page.take(number, *row);
+            page.take(entered.number, *row);
+            current = Some(entered);
             self.at += 1;
         }
         let taken = self.at - start;
@@ -117,14 +128,18 @@ impl MemCursor {
 
     /// Moves past the current item.
     pub(crate) fn advance(&mut self) {
-        if let Some(MemItem::Edge(_, before, after)) = self.part.items.get(self.at) {
-            self.range_deletion = if self.reverse { *before } else { *after };
+        if let Some(MemItem::Edge(edge)) = self.part.items.get(self.at) {
+            self.range_deletion = if self.reverse {
+                edge.before
+            } else {
+                edge.after
+            };
         }
         self.at += 1;
         self.settle();
     }
 
-    /// At the end of the copied part: copies more, or stands at the cut.
+    /// At the end of the part: takes more, or stands at the cut.
     fn settle(&mut self) {
         if self.at < self.part.items.len() {
             return;
@@ -160,6 +175,38 @@ impl MemCursor {
             None => self.part.items.clear(),
         }
     }
+}
+
+/// A buffer that rows are being given from.
+struct Entered<'a> {
+    buffer: u32,
+    bytes: &'a Bytes,
+    /// Its number in the page.
+    number: u32,
+    /// Whether all of its rows are visible as they are.
+    is_whole: bool,
+}
+
+impl<'a> Entered<'a> {
+    fn new(
+        part: &'a MemSlice,
+        buffer: u32,
+        limits: RunLimits<'_>,
+        page: &mut PageBuilder,
+    ) -> Option<Self> {
+        let it = part.buffers.get(buffer as usize)?;
+        Some(Self {
+            buffer,
+            bytes: &it.bytes,
+            number: page.buffer(&it.bytes, Timestamp::ZERO),
+            is_whole: limits.takes(it.summary),
+        })
+    }
+}
+
+/// What is known of one row.
+fn inspect(body: &[u8]) -> codec::Summary {
+    codec::inspect(body, Timestamp::ZERO).expect("a memtable holds only what it encoded")
 }
 
 /// Just behind a row in reading order.

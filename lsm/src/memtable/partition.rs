@@ -1,15 +1,14 @@
 //! One partition of a memtable.
 
-use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use bytes::Bytes;
 
+use super::index::Position;
+use super::store::RowStore;
 use crate::row::range::{Edge, Place, RangeDeletions};
 use crate::row::{CellWrite, Fragment, Liveness, Operation, Timestamp, Window, codec, merge};
 
-/// Counted for every row on top of its key and body: its share of a tree node, in bytes.
-const ROW_OVERHEAD_BYTES: usize = 72;
 /// Counted for every edge of a range deletion on top of its key, in bytes.
 const EDGE_OVERHEAD_BYTES: usize = 64;
 
@@ -19,9 +18,8 @@ pub(crate) struct MemPartition {
     window: Window,
     deletion: Timestamp,
     static_row: Option<Bytes>,
-    rows: BTreeMap<Box<[u8]>, Bytes>,
+    rows: RowStore,
     ranges: RangeDeletions,
-    row_bytes: usize,
     range_bytes: usize,
 }
 
@@ -32,9 +30,8 @@ impl MemPartition {
             window,
             deletion: Timestamp::ZERO,
             static_row: None,
-            rows: BTreeMap::new(),
+            rows: RowStore::default(),
             ranges: RangeDeletions::default(),
-            row_bytes: 0,
             range_bytes: 0,
         }
     }
@@ -54,8 +51,8 @@ impl MemPartition {
         self.static_row.as_ref()
     }
 
-    /// Encoded rows by clustering key.
-    pub(crate) fn rows(&self) -> &BTreeMap<Box<[u8]>, Bytes> {
+    /// Encoded rows.
+    pub(crate) fn rows(&self) -> &RowStore {
         &self.rows
     }
 
@@ -66,7 +63,7 @@ impl MemPartition {
 
     /// Bytes in use.
     pub(crate) fn bytes(&self) -> usize {
-        self.row_bytes + self.range_bytes + self.static_row.as_ref().map_or(0, Bytes::len)
+        self.rows.bytes() + self.range_bytes + self.static_row.as_ref().map_or(0, Bytes::len)
     }
 
     /// Applies one operation, which is newer than everything here. `scratch` is a buffer to encode
@@ -95,14 +92,8 @@ impl MemPartition {
                 self.merge_static(Fragment::complex_deleted(*column, at), scratch);
             }
             Operation::DeleteRow { clustering } => {
-                let body = encode(&Fragment::deleted(at), scratch);
-                match self.rows.get_mut(clustering.as_ref()) {
-                    Some(stored) => {
-                        self.row_bytes = self.row_bytes + body.len() - stored.len();
-                        *stored = body;
-                    }
-                    None => self.insert_row(clustering, body),
-                }
+                encode(&Fragment::deleted(at), scratch);
+                self.put(self.rows.find(clustering), clustering, scratch);
             }
             Operation::DeleteRange { start, end } => self.delete_range(start, end, at),
             Operation::DeletePartition => {
@@ -124,42 +115,50 @@ impl MemPartition {
     ) {
         let is_sorted = cells
             .is_sorted_by(|left, right| (left.column, &left.path) < (right.column, &right.path));
-        if !is_sorted || self.has_row(clustering) {
-            self.merge_row(clustering, Fragment::upsert(at, liveness, cells), scratch);
-            return;
+        match self.rows.find(clustering) {
+            Err(at_row) if is_sorted => {
+                scratch.clear();
+                let summary = codec::encode_upsert(at, liveness, cells, scratch);
+                self.rows.insert(at_row, clustering, scratch, summary);
+            }
+            found => {
+                let fragment = Fragment::upsert(at, liveness, cells);
+                self.merge(found, clustering, fragment, scratch);
+            }
         }
-        scratch.clear();
-        codec::encode_upsert(at, liveness, cells, scratch);
-        self.insert_row(clustering, Bytes::copy_from_slice(scratch));
-    }
-
-    fn has_row(&self, clustering: &[u8]) -> bool {
-        let is_first = self
-            .rows
-            .first_key_value()
-            .is_none_or(|(first, _)| clustering < first.as_ref());
-        let is_last = || {
-            let last = self.rows.last_key_value();
-            last.is_none_or(|(last, _)| clustering > last.as_ref())
-        };
-        !is_first && !is_last() && self.rows.contains_key(clustering)
     }
 
     fn merge_row(&mut self, clustering: &[u8], fragment: Fragment, scratch: &mut Vec<u8>) {
-        if let Some(stored) = self.rows.get_mut(clustering) {
-            let body = encode(&merge::merge(decode(stored), fragment), scratch);
-            self.row_bytes = self.row_bytes + body.len() - stored.len();
-            *stored = body;
-        } else {
-            let body = encode(&fragment, scratch);
-            self.insert_row(clustering, body);
-        }
+        self.merge(self.rows.find(clustering), clustering, fragment, scratch);
     }
 
-    /// Adds a row that is not there yet.
-    fn insert_row(&mut self, clustering: &[u8], body: Bytes) {
-        self.row_bytes += ROW_OVERHEAD_BYTES + clustering.len() + body.len();
-        self.rows.insert(clustering.into(), body);
+    /// Merges into the row that was found, or adds it.
+    fn merge(
+        &mut self,
+        found: Result<Position, Position>,
+        clustering: &[u8],
+        fragment: Fragment,
+        scratch: &mut Vec<u8>,
+    ) {
+        let fragment = match found {
+            Ok(at) => {
+                let stored = Bytes::copy_from_slice(self.rows.body_at(at));
+                merge::merge(decode(&stored), fragment)
+            }
+            Err(_) => fragment,
+        };
+        encode(&fragment, scratch);
+        self.put(found, clustering, scratch);
+    }
+
+    /// Stores the body of a row, new or not.
+    fn put(&mut self, found: Result<Position, Position>, clustering: &[u8], body: &[u8]) {
+        let summary = codec::inspect(body, Timestamp::ZERO);
+        let summary = summary.expect("a memtable inspects only what it encoded");
+        match found {
+            Ok(at) => self.rows.replace(at, clustering, body, summary),
+            Err(at) => self.rows.insert(at, clustering, body, summary),
+        }
     }
 
     fn merge_static(&mut self, fragment: Fragment, scratch: &mut Vec<u8>) {
@@ -167,21 +166,18 @@ impl MemPartition {
             Some(stored) => merge::merge(stored, fragment),
             None => fragment,
         };
-        self.static_row = Some(encode(&merged, scratch));
+        encode(&merged, scratch);
+        self.static_row = Some(Bytes::copy_from_slice(scratch));
     }
 
     /// Bytes in use, counted again from the content.
     #[cfg(test)]
     pub(super) fn recount(&self) -> usize {
-        let rows = self.rows.iter();
-        let rows: usize = rows
-            .map(|(key, body)| ROW_OVERHEAD_BYTES + key.len() + body.len())
-            .sum();
         let edges = self.ranges.iter();
         let edges: usize = edges
             .map(|(edge, _)| EDGE_OVERHEAD_BYTES + edge.key_len())
             .sum();
-        rows + edges + self.static_row.as_ref().map_or(0, Bytes::len)
+        self.rows.recount() + edges + self.static_row.as_ref().map_or(0, Bytes::len)
     }
 
     fn delete_range(&mut self, start: &Bound<Bytes>, end: &Bound<Bytes>, at: Timestamp) {
@@ -189,40 +185,11 @@ impl MemPartition {
         if from >= to {
             return;
         }
-        let shadowed: Vec<Box<[u8]>> = rows_between(&self.rows, from, to)
-            .map(|(key, _)| key.clone())
-            .collect();
-        for key in shadowed {
-            if let Some(body) = self.rows.remove(&key) {
-                self.row_bytes -= ROW_OVERHEAD_BYTES + key.len() + body.len();
-            }
-        }
+        self.rows.remove(from, to);
         self.ranges.insert(&from.to_edge(), &to.to_edge(), at);
         let keys: usize = self.ranges.iter().map(|(edge, _)| edge.key_len()).sum();
         self.range_bytes = self.ranges.len() * EDGE_OVERHEAD_BYTES + keys;
     }
-}
-
-/// Rows between two places.
-pub(super) fn rows_between<'a>(
-    rows: &'a BTreeMap<Box<[u8]>, Bytes>,
-    from: Place<'_>,
-    to: Place<'_>,
-) -> impl DoubleEndedIterator<Item = (&'a Box<[u8]>, &'a Bytes)> {
-    let lower = match from {
-        Place::At(key, crate::row::range::Side::After) => Some(Bound::Excluded(key)),
-        Place::At(key, _) => Some(Bound::Included(key)),
-        Place::End => None,
-    };
-    let upper = match to {
-        Place::At(key, crate::row::range::Side::Before) => Bound::Excluded(key),
-        Place::At(key, _) => Bound::Included(key),
-        Place::End => Bound::Unbounded,
-    };
-    let range = lower
-        .filter(|_| from < to)
-        .map(|lower| rows.range::<[u8], _>((lower, upper)));
-    range.into_iter().flatten()
 }
 
 /// Edges of `ranges` between two places, both excluded.
@@ -241,10 +208,9 @@ pub(super) fn edges_between(
         .collect()
 }
 
-fn encode(fragment: &Fragment, scratch: &mut Vec<u8>) -> Bytes {
+fn encode(fragment: &Fragment, scratch: &mut Vec<u8>) {
     scratch.clear();
     codec::encode(fragment, Timestamp::ZERO, scratch);
-    Bytes::copy_from_slice(scratch)
 }
 
 fn decode(body: &Bytes) -> Fragment {

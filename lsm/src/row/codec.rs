@@ -72,13 +72,20 @@ pub(crate) fn encode(fragment: &Fragment, base: Timestamp, out: &mut Vec<u8>) {
 }
 
 /// Appends the body of a row that `cells` are written to at `at`, as [`encode`] would write it, from
-/// cells sorted by (column, path) without one twice. Copies nothing in between.
+/// cells sorted by (column, path) without one twice. Copies nothing in between. Returns what
+/// [`inspect`] would find.
 pub(crate) fn encode_upsert(
     at: Timestamp,
     liveness: Option<Liveness>,
     cells: &[CellWrite],
     out: &mut Vec<u8>,
-) {
+) -> Summary {
+    let is_plain = liveness.is_some() || !cells.is_empty();
+    let mut summary = Summary {
+        oldest: if is_plain { at } else { Summary::EMPTY.oldest },
+        first_expiry_ms: liveness.and_then(|it| it.expires_at_ms).unwrap_or(u64::MAX),
+        is_plain,
+    };
     out.push(match liveness {
         None => 0,
         Some(marker) if marker.expires_at_ms.is_none() => HAS_LIVENESS,
@@ -93,6 +100,13 @@ pub(crate) fn encode_upsert(
     varint::encode(out, cells.len() as u64);
     let own = liveness.is_none().then_some((at, Timestamp::ZERO));
     for cell in cells {
+        match cell.value {
+            CellValue::Live(_) => {}
+            CellValue::Expiring { expires_at_ms, .. } => {
+                summary.first_expiry_ms = summary.first_expiry_ms.min(expires_at_ms);
+            }
+            CellValue::Tombstone => summary.is_plain = false,
+        }
         put_cell(
             (cell.column, &cell.path),
             own,
@@ -100,6 +114,7 @@ pub(crate) fn encode_upsert(
             out,
         );
     }
+    summary
 }
 
 fn encode_cell(cell: &Cell, written_at: Option<Timestamp>, base: Timestamp, out: &mut Vec<u8>) {

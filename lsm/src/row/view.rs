@@ -204,6 +204,13 @@ impl RowAt {
         buffer.get(range).unwrap_or_default()
     }
 
+    /// The same place in a copy of the buffer that begins `bytes` further up, before the row.
+    pub(crate) fn shift_down(&mut self, bytes: u32) {
+        self.key_at = self.key_at.saturating_sub(bytes);
+        self.body_at = self.body_at.saturating_sub(bytes);
+        self.end = self.end.saturating_sub(bytes);
+    }
+
     /// Bytes of key and body.
     #[inline]
     pub(crate) fn len(self) -> usize {

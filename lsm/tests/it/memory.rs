@@ -1,10 +1,11 @@
 //! The memory of several engines in one budget, and the work that waits in them.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use lsm::{Engine, EngineOptions, MemoryBudget, Operation};
+use lsm::{Engine, EngineOptions, MemoryBudget, Operation, SliceRead};
 
 use crate::engine_support::*;
 
@@ -127,4 +128,67 @@ fn debt_is_what_flushes_and_merges_have_not_done_yet() {
     while engine.compact_step(0).unwrap() {}
     let debt = engine.debt(0);
     assert_eq!((debt.runs, debt.compaction_bytes), (1, 0));
+}
+
+#[test]
+fn a_row_written_again_and_again_takes_bounded_memory() {
+    let engine = open(&memory(), options()).unwrap();
+    let channel = partition("channel", 0);
+    let value = "v".repeat(100);
+    for index in 1..=20_000 {
+        let row = insert(index % 3, &value);
+        apply(&engine, index, &[mutation(&channel, vec![row])]);
+        assert!(engine.memory_bytes() < 32 * 1024);
+    }
+    // A row larger than a chunk, too.
+    let value = "v".repeat(100_000);
+    for index in 20_001..=20_100 {
+        apply(
+            &engine,
+            index,
+            &[mutation(&channel, vec![insert(0, &value)])],
+        );
+        assert!(engine.memory_bytes() < 500_000);
+    }
+}
+
+#[test]
+fn a_page_of_a_memtable_is_what_was_written_and_stays_so_when_its_rows_change() {
+    for reverse in [false, true] {
+        let engine = open(&memory(), options()).unwrap();
+        let channel = partition("channel", 0);
+        let mut model: BTreeMap<u64, String> = BTreeMap::new();
+        let mut index = 0;
+        let mut pages = Vec::new();
+        for round in 0_u64..200 {
+            // New rows before and after all others, and old ones written again.
+            for row in [10_000 - round, 10_000 + round, 10_000 + round / 2] {
+                index += 1;
+                let value = format!("row {row} of round {round}");
+                let row_written = insert(row, &value);
+                model.insert(row, value);
+                apply(&engine, index, &[mutation(&channel, vec![row_written])]);
+            }
+            let mut read = SliceRead::all(TABLE, channel.clone(), 50, 0);
+            read.reverse = reverse;
+            let rows = model.iter().map(|(row, value)| (*row, value.clone()));
+            let expected: Vec<_> = if reverse {
+                rows.rev().take(50).collect()
+            } else {
+                rows.take(50).collect()
+            };
+            pages.push((engine.read(&read).unwrap().rows, expected));
+        }
+        for (page, expected) in pages {
+            let found: Vec<_> = page
+                .iter()
+                .map(|row| {
+                    let number = u64::from_be_bytes(row.clustering.try_into().unwrap());
+                    let value = row.cells().next().unwrap().value.to_vec();
+                    (number, String::from_utf8(value).unwrap())
+                })
+                .collect();
+            assert_eq!(found, expected);
+        }
+    }
 }
