@@ -63,15 +63,17 @@ impl Engine {
             edit,
             added: prepared.added,
         };
+        let active = Memtable::shared(&self.options.memory);
         let mut writer = self.writer.lock();
         self.commit(
             change,
             |_: &Version| Some(wanted.epochs.clone()),
             |state| {
-                state.active = Memtable::shared(&self.options.memory);
+                state.active = Arc::clone(&active);
                 state.frozen.clear();
             },
         )?;
+        writer.active = active;
         writer.index = wanted.flushed.index;
         writer.timestamp = wanted.flushed.timestamp.max(Timestamp::ZERO);
         drop(writer);

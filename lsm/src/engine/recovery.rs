@@ -35,12 +35,14 @@ pub(super) fn open(vfs: Arc<dyn Vfs>, dir: &Path, options: EngineOptions) -> Res
     if let Some(old) = manifest_number {
         vfs.remove(&dir.join(manifest_name(old)))?;
     }
+    let active = Memtable::shared(&options.memory);
     let writer = Writer {
+        active: Arc::clone(&active),
         index: version.flushed.index,
         timestamp: version.flushed.timestamp,
     };
     let state = State {
-        active: Memtable::shared(&options.memory),
+        active,
         frozen: Vec::new(),
         version: Arc::new(version),
     };

@@ -35,6 +35,8 @@ pub(super) struct Frozen {
 /// Where applying is.
 #[derive(Debug)]
 pub(super) struct Writer {
+    /// The active memtable, also that of the state; who writes need not look there.
+    pub(super) active: SharedMemtable,
     /// Last applied log index.
     pub(super) index: u64,
     /// Last timestamp used.

@@ -28,18 +28,17 @@ impl Engine {
     /// after it are refused: freeze after the last one.
     pub fn apply(&self, index: u64, timestamp: Timestamp, changes: &[Change]) -> Result<()> {
         let mut writer = self.writer.lock();
-        let state = self.state();
-        if index <= state.version.flushed.index {
-            return Ok(());
-        }
-        // Nobody else changes the memtable while the writer is locked, and readers go on meanwhile.
-        let last_here = state.active.read().indexes().map(|(_, last)| last);
-        let is_next_part = index == writer.index && last_here == Some(index);
-        if index <= writer.index && !is_next_part {
-            let last = writer.index;
-            return Err(Error::invalid(format!(
-                "log index {index} after {last}: apply in order"
-            )));
+        if index <= writer.index {
+            if index <= self.state().version.flushed.index {
+                return Ok(());
+            }
+            let last_here = writer.active.read().indexes().map(|(_, last)| last);
+            if index < writer.index || last_here != Some(index) {
+                let last = writer.index;
+                return Err(Error::invalid(format!(
+                    "log index {index} after {last}: apply in order"
+                )));
+            }
         }
         let count: u64 = changes.iter().map(Change::operation_count).sum();
         if count > 0 && timestamp <= writer.timestamp {
@@ -49,7 +48,7 @@ impl Engine {
             )));
         }
         changes.iter().try_for_each(check)?;
-        state.active.write().apply(index, timestamp, changes);
+        writer.active.write().apply(index, timestamp, changes);
         writer.index = index;
         add(&self.counters.operations, count);
         if let Some(more) = count.checked_sub(1) {
@@ -69,7 +68,7 @@ impl Engine {
                 owner.len()
             )));
         }
-        let writer = self.writer.lock();
+        let mut writer = self.writer.lock();
         let mut slot = self.state.write();
         let Some((_, index)) = slot.active.read().indexes() else {
             return Ok(false);
@@ -89,6 +88,7 @@ impl Engine {
         let mut state = State::clone(&slot);
         state.frozen.push(Arc::new(frozen));
         state.active = Memtable::shared(&self.options.memory);
+        writer.active = Arc::clone(&state.active);
         *slot = Arc::new(state);
         Ok(true)
     }

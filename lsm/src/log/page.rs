@@ -118,6 +118,15 @@ pub fn decode(bytes: &[u8], seed: u32) -> Option<Page<'_>> {
     if checksum::crc32(seed, body) != u32::from_le_bytes(*crc) {
         return None;
     }
+    decode_body(body)
+}
+
+/// The same for a page that [`decode`] has accepted before, without its checksum.
+pub fn decode_verified(bytes: &[u8]) -> Option<Page<'_>> {
+    bytes.get(4..).and_then(decode_body)
+}
+
+fn decode_body(body: &[u8]) -> Option<Page<'_>> {
     let mut reader = Reader::new(body);
     let kind = reader.u8("kind").ok()?;
     let reserved = reader.u8("reserved").ok()?;

@@ -233,6 +233,8 @@ pub(super) struct PageReader<'a> {
     chunk_pages: u32,
     chunk: Vec<u8>,
     chunk_start: u32,
+    /// The page of the chunk whose checksum was found right last: it holds many records.
+    verified: Option<u32>,
 }
 
 impl<'a> PageReader<'a> {
@@ -242,6 +244,7 @@ impl<'a> PageReader<'a> {
             chunk_pages,
             chunk: Vec::new(),
             chunk_start: 0,
+            verified: None,
         }
     }
 
@@ -253,10 +256,14 @@ impl<'a> PageReader<'a> {
         if self.bytes(number).is_none() {
             self.fill(number)?;
         }
-        let seed = self.segment.header.context.seed(number);
-        Ok(self
-            .bytes(number)
-            .and_then(|bytes| page::decode(bytes, seed)))
+        if self.verified != Some(number) {
+            let seed = self.segment.header.context.seed(number);
+            let bytes = self.bytes(number);
+            let is_whole = bytes.is_some_and(|bytes| page::decode(bytes, seed).is_some());
+            self.verified = is_whole.then_some(number);
+        }
+        let bytes = self.verified.and_then(|number| self.bytes(number));
+        Ok(bytes.and_then(page::decode_verified))
     }
 
     fn bytes(&self, number: u32) -> Option<&[u8]> {
@@ -273,6 +280,7 @@ impl<'a> PageReader<'a> {
             .min(self.chunk_pages);
         let len = usize::try_from(page_offset(pages)).unwrap_or(usize::MAX);
         self.chunk_start = number;
+        self.verified = None;
         self.chunk.resize(len, 0);
         let found = self
             .segment

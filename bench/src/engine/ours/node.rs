@@ -172,10 +172,17 @@ impl Node {
             }
             next += entries.len() as u64;
             self.applied(newest_ms);
-            self.hold_back();
+            self.wait_for_room();
         }
         self.indexes.lock().logged = last.index;
         Ok(())
+    }
+
+    /// Waits while memtables hold as much as they may.
+    fn wait_for_room(&self) {
+        while self.tablet.memory_bytes() >= self.memtable_bytes.saturating_mul(3) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// Lets the caller wait when flushing lags: not at all below one and a half memtables, then longer and longer,
