@@ -68,6 +68,7 @@
 #[doc = include_str!("../README.md")]
 struct Readme;
 
+mod admission;
 mod budget;
 mod cache;
 mod compaction;
@@ -92,6 +93,7 @@ mod row;
 mod sstable;
 pub mod vfs;
 
+pub use admission::{AdmissionMetrics, ReadAdmission};
 pub use budget::MemoryBudget;
 pub use cache::{BlockCache, CacheMetrics};
 pub use compaction::{CompactionOutcome, CompactionReason, CompactionReport, MergePace, Unpaced};

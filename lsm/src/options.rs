@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::admission::ReadAdmission;
 use crate::budget::MemoryBudget;
 use crate::cache::BlockCache;
 use crate::error::{Error, Result};
@@ -17,6 +18,15 @@ pub struct EngineOptions {
     /// Where the bytes of memtables are counted, shared by all engines of a process. Default: a
     /// budget of its own, of 64 MiB. The engine only counts; the owner freezes and slows down.
     pub memory: Arc<MemoryBudget>,
+    /// Lets reads in, shared by all engines of a process. Default: 1024 reads at once, with pages of
+    /// together 256 MiB. Reads beyond it fail with [`crate::ErrorKind::Overloaded`].
+    pub reads: Arc<ReadAdmission>,
+    /// Dead rows one after another that a read remembers, so that later ones skip them. Default:
+    /// 128. At least 1.
+    ///
+    /// Fewer: shorter runs are skipped as well, but cutting a read in pieces takes a microsecond or
+    /// two for each, which is what walking over some ten dead rows takes.
+    pub dead_run_rows: usize,
     /// Bytes of a data block before compression. Default: 16 KiB. Range: 1 KiB ..= 64 KiB.
     ///
     /// Larger: better compression and fewer index entries, but a point read decompresses more.
@@ -68,6 +78,8 @@ impl Default for EngineOptions {
         Self {
             cache: Arc::new(BlockCache::new(64 * 1024 * 1024)),
             memory: Arc::default(),
+            reads: Arc::default(),
+            dead_run_rows: 128,
             block_bytes: 16 * 1024,
             compression_level: 1,
             sealed_compression_level: 6,
@@ -110,6 +122,7 @@ impl EngineOptions {
                 (8..=256).contains(&self.runs_max) && self.runs_max >= self.tier_files,
                 "runs_max: use 8 to 256, and not less than tier_files",
             ),
+            (self.dead_run_rows > 0, "dead_run_rows: use at least 1"),
             (
                 self.fragment_bytes.min(self.sealed_fragment_bytes) >= 64 * 1024,
                 "fragment_bytes: use at least 64 KiB",

@@ -154,7 +154,7 @@ fn deleted_at_once(report: &Report) -> Option<Line> {
     deleted(
         report,
         names::DELETED_AT_ONCE,
-        "the same right after the deletions",
+        "the same right after the deletions, from the second page on",
     )
 }
 
@@ -171,12 +171,15 @@ fn deleted(report: &Report, state: &str, what: &'static str) -> Option<Line> {
         };
         worst = worst.max(page.median / clean.median);
         let blocks = report.figure(&name, OURS, more("blocks"))?.median;
-        let theirs = report
-            .figure(&name, PEER, median)
-            .map_or_else(String::new, |it| format!(", RocksDB {:.0} us", it.median));
+        let first = |engine| report.figure(&name, engine, more("first_us"));
+        let theirs = report.figure(&name, PEER, median).zip(first(PEER));
+        let theirs = theirs.map_or_else(String::new, |(page, first)| {
+            format!(", RocksDB {:.0} ({:.0}) us", page.median, first.median)
+        });
         parts.push(format!(
-            "N = {count}: {:.1} us, {blocks:.0} blocks{theirs}",
-            page.median
+            "N = {count}: {:.1} us (the first page: {:.0} us), {blocks:.0} blocks{theirs}",
+            page.median,
+            first(OURS)?.median
         ));
     }
     Some(Line {

@@ -9,6 +9,8 @@ mod pages;
 mod recovery;
 mod sustained;
 
+use std::path::Path;
+
 use anyhow::{Context, Result};
 use tempfile::TempDir;
 
@@ -39,6 +41,7 @@ type Measure = fn(&mut Run<'_>) -> Result<()>;
 /// An engine and the directory that it lives in, which is removed with it.
 struct Home {
     engine: Box<dyn Engine>,
+    /// Empty if the database is kept in another one.
     dir: TempDir,
 }
 
@@ -97,6 +100,17 @@ impl Run<'_> {
             .open(dir.path(), setup)
             .with_context(|| format!("open {}", kind.name()))?;
         self.report.describe(kind.name(), engine.options());
+        Ok(Home { engine, dir })
+    }
+
+    /// Opens an engine in a directory that stays.
+    fn open_in(&mut self, kind: Kind, setup: Setup, dir: &Path) -> Result<Home> {
+        std::fs::create_dir_all(dir)?;
+        let engine = kind
+            .open(dir, setup)
+            .with_context(|| format!("open {}", kind.name()))?;
+        self.report.describe(kind.name(), engine.options());
+        let dir = self.fresh_dir()?;
         Ok(Home { engine, dir })
     }
 

@@ -74,6 +74,9 @@ pub(crate) struct Options {
     /// Directory for the databases; emptied after each run [default: the system's temporary directory]
     #[arg(long)]
     pub(super) dir: Option<PathBuf>,
+    /// Keep the databases of the sustained workload in this directory; those that are there are read again, not filled
+    #[arg(long)]
+    pub(super) keep: Option<PathBuf>,
     /// Also write `storage.md`, `storage.json` and the plots into this directory
     #[arg(long)]
     pub(super) out: Option<PathBuf>,
@@ -86,6 +89,11 @@ impl Options {
 
     pub(super) fn wants(&self, workload: Workload) -> bool {
         self.only.is_empty() || self.only.contains(&workload)
+    }
+
+    /// Where the database of an engine is kept, if it is.
+    pub(super) fn kept(&self, kind: Kind) -> Option<PathBuf> {
+        self.keep.as_ref().map(|dir| dir.join(kind.name()))
     }
 
     pub(super) fn rounds(&self) -> usize {

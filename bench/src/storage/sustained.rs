@@ -19,6 +19,8 @@ const WRITERS: usize = 8;
 const LUMP: u64 = 64;
 const CHANNELS: usize = 2000;
 const WINDOWS: u64 = 30;
+/// In the directory of a kept database: how many messages it holds.
+const FILLED: &str = "FILLED";
 
 /// An engine full of messages.
 pub(super) struct Filled {
@@ -47,7 +49,17 @@ pub(super) fn run(run: &mut Run<'_>) -> Result<()> {
     let mut filled = Vec::new();
     for kind in run.kinds.clone() {
         run.step(names::SUSTAINED, kind, 0);
-        let home = run.open(kind, setup)?;
+        if let Some(kept) = kept(run, kind, setup)? {
+            filled.push(Filled {
+                raw: raw_bytes(&messages, kept.count),
+                ..kept
+            });
+            continue;
+        }
+        let home = match run.options.kept(kind) {
+            Some(dir) => run.open_in(kind, setup, &dir)?,
+            None => run.open(kind, setup)?,
+        };
         let (mut sample, written) = ingest(run, (kind, &*home.engine), &messages)?;
         run.step("full compaction after it", kind, 0);
         let raw = raw_bytes(&messages, written);
@@ -64,6 +76,9 @@ pub(super) fn run(run: &mut Run<'_>) -> Result<()> {
             .more
             .insert("bytes_per_raw_byte", float(settled) / float(raw));
         run.add(names::SUSTAINED, kind, 0, sample);
+        if let Some(dir) = run.options.kept(kind) {
+            std::fs::write(dir.join(FILLED), written.to_string())?;
+        }
         filled.push(Filled {
             kind,
             home,
@@ -72,6 +87,22 @@ pub(super) fn run(run: &mut Run<'_>) -> Result<()> {
         });
     }
     beyond_cache::run(run, &messages, filled, setup.cache_bytes)
+}
+
+/// A database that an earlier run filled and kept.
+fn kept(run: &mut Run<'_>, kind: Kind, setup: Setup) -> Result<Option<Filled>> {
+    let Some(dir) = run.options.kept(kind) else {
+        return Ok(None);
+    };
+    let Ok(count) = std::fs::read_to_string(dir.join(FILLED)) else {
+        return Ok(None);
+    };
+    Ok(Some(Filled {
+        kind,
+        home: run.open_in(kind, setup, &dir)?,
+        count: count.parse()?,
+        raw: 0,
+    }))
 }
 
 /// What the first `count` messages hold.

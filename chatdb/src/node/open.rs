@@ -15,7 +15,7 @@ use crate::tablet::{Tablet, TabletMachine};
 use futures::future::try_join_all;
 use lsm::log::{Log, LogOptions};
 use lsm::vfs::{Lock, OsVfs, Vfs};
-use lsm::{BlockCache, Engine, EngineOptions};
+use lsm::{BlockCache, Engine, EngineOptions, ReadAdmission};
 use parking_lot::Mutex;
 use quick_cache::sync::Cache;
 use raft::{Group, GroupId, Host, HostOptions};
@@ -108,6 +108,7 @@ impl Node {
         ));
         let pressure = Arc::new(Pressure::new(&options)?);
         let cache = Arc::new(BlockCache::new(options.block_cache_bytes));
+        let reads = Arc::new(ReadAdmission::default());
         let opening = ground.system.state().tablets.into_iter().map(|range| {
             let opener = Opener {
                 options: &options,
@@ -116,6 +117,7 @@ impl Node {
                 hub: &hub,
                 pressure: &pressure,
                 cache: &cache,
+                reads: &reads,
             };
             opener.open(range)
         });
@@ -185,6 +187,7 @@ struct Opener<'a> {
     hub: &'a Arc<Hub>,
     pressure: &'a Arc<Pressure>,
     cache: &'a Arc<BlockCache>,
+    reads: &'a Arc<ReadAdmission>,
 }
 
 impl Opener<'_> {
@@ -198,6 +201,7 @@ impl Opener<'_> {
         let engine_options = EngineOptions {
             cache: Arc::clone(self.cache),
             memory: Arc::clone(self.pressure.memory()),
+            reads: Arc::clone(self.reads),
             seed: self.ground.installation.seed(range.group),
             ..EngineOptions::default()
         };

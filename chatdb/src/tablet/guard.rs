@@ -66,7 +66,7 @@ fn read(engine: &Engine, write: &Write, row: Option<&Bytes>, now_ms: u64) -> Res
     read.start = Bound::Included(key.clone());
     read.end = Bound::Included(key);
     Ok(Current {
-        page: engine.read(&read)?,
+        page: engine.read_for_apply(&read)?,
         has_row: row.is_some(),
     })
 }

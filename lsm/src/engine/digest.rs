@@ -17,6 +17,7 @@ use xxhash_rust::xxh3::Xxh3Default;
 use super::Engine;
 use super::request::{ScanPartition, ScanRead};
 use crate::error::Result;
+use crate::iter::PageMemory;
 use crate::row::{Cells, Row, TableId, Window};
 
 const PAGE_ROWS: usize = 4096;
@@ -63,7 +64,7 @@ impl Engine {
                 now_ms,
             };
             loop {
-                let page = self.scan(&scan)?;
+                let page = self.scan_within(&scan, PageMemory::new(None))?;
                 for part in &page.partitions {
                     let place = (table, part.partition.window);
                     hashers.entry(place).or_default().part(part);

@@ -71,6 +71,8 @@ impl Engine {
             |state| {
                 state.active = Arc::clone(&active);
                 state.frozen.clear();
+                // Under the lock of the state: a read that begins later finds none of them.
+                self.dead_runs.forget();
             },
         )?;
         writer.active = active;

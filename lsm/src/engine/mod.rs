@@ -18,6 +18,7 @@
 
 mod checkpoint;
 mod compact;
+mod dead_runs;
 mod debt;
 mod digest;
 mod flush;
@@ -53,6 +54,7 @@ use crate::metrics::{Counters, EngineMetrics};
 use crate::options::{EngineOptions, TableOptions};
 use crate::row::{TableId, Timestamp};
 use crate::vfs::{Lock, Vfs};
+use dead_runs::DeadRuns;
 use state::{State, Writer};
 
 /// The engine of one tablet.
@@ -69,6 +71,7 @@ pub struct Engine {
     /// Held while files are merged or dropped.
     compacting: Mutex<()>,
     tables: RwLock<BTreeMap<TableId, TableOptions>>,
+    dead_runs: DeadRuns,
     counters: Counters,
     _lock: Box<dyn Lock>,
 }

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::Engine;
+use super::dead_runs::Run;
 use super::request::{ReadStats, SlicePage, SliceRead};
 use super::state::State;
 use crate::error::{Error, Result};
-use crate::iter::{Cursor, MemCursor, Merger, RowLimits, read_rows};
-use crate::memtable::{SharedMemtable, SliceLimit};
+use crate::iter::{Cursor, MemCursor, Merger, PageMemory, Reading, RowLimits};
+use crate::memtable::{MemSlice, Memtable, SliceLimit};
 use crate::metrics::add;
 use crate::row::range::Place;
 use crate::row::{Fragment, StaticRow, Timestamp, codec, merge};
@@ -40,18 +41,59 @@ struct Opening {
     idle: Vec<TableReader>,
 }
 
+/// What a read takes of one memtable, under its lock.
+#[derive(Debug, Default)]
+struct Copied {
+    deletion: Timestamp,
+    static_row: Option<Bytes>,
+    part: Option<MemSlice>,
+}
+
+/// A slice, or one of the pieces that are left of it, with what the active memtable has of it.
+#[derive(Debug)]
+pub(super) struct Piece {
+    slice: Arc<Slice>,
+    active: Copied,
+}
+
+/// What a read looks at.
+#[derive(Debug)]
+struct Plan {
+    first: Piece,
+    /// Further pieces, behind runs of dead rows that are skipped.
+    others: Vec<Piece>,
+    /// Everything up to this log index is looked at.
+    index: u64,
+    runs_skipped: u64,
+}
+
 impl Engine {
     /// Reads one page of one partition.
+    ///
+    /// Fails with [`crate::ErrorKind::Overloaded`] if too many reads run at once, see
+    /// [`crate::EngineOptions::reads`]: nothing was read, try again soon.
     pub fn read(&self, read: &SliceRead) -> Result<SlicePage> {
+        let permit = self.options.reads.admit()?;
+        self.read_within(read, PageMemory::new(Some(permit)))
+    }
+
+    /// The same for whoever applies the log and needs what is stored to do so: never refused, and
+    /// never cut for want of memory, because every replica must see the same.
+    pub fn read_for_apply(&self, read: &SliceRead) -> Result<SlicePage> {
+        self.read_within(read, PageMemory::new(None))
+    }
+
+    fn read_within(&self, read: &SliceRead, memory: PageMemory) -> Result<SlicePage> {
+        let mark = self.dead_runs.mark(read.partition.token);
         let state = self.state();
-        let slice = Arc::new(Slice {
+        let slice = Slice {
             table: read.table,
             token: read.partition.token,
             key: read.partition.key.clone(),
             from: Place::from_start(&read.start).to_edge(),
             to: Place::from_end(&read.end).to_edge(),
             reverse: read.reverse,
-        });
+        };
         let limits = RowLimits {
             rows: if slice.from < slice.to {
                 read.limit_rows
@@ -60,30 +102,122 @@ impl Engine {
             },
             bytes: read.limit_bytes,
             tombstones: read.tombstone_budget,
+            run_rows: self.options.dead_run_rows,
             now_ms: read.now_ms,
         };
+        let plan = self.plan(&state, slice, limits);
+        let mut stats = ReadStats {
+            runs_skipped: plan.runs_skipped,
+            ..ReadStats::default()
+        };
         let files = state.version.group(read.table, read.partition.window);
-        let readers = files.iter().map(|file| self.reader(&file.table)).collect();
-        let mut open = open_partition(&state, &slice, readers, limits)?;
-        let mut stats = ReadStats::default();
-        let page = read_rows(&mut open.merger, limits, &mut stats)?;
-        open.merger.add_stats(&mut stats);
-        for reader in &open.idle {
-            stats.add(&reader.stats);
+        let mut reading = Reading::new(limits, memory);
+        let (mut static_row, mut resume_after) = (None, None);
+        let last = plan.others.len();
+        let index = plan.index;
+        let slice = Arc::clone(&plan.first.slice);
+        for (number, piece) in std::iter::once(plan.first).chain(plan.others).enumerate() {
+            let readers = files.iter().map(|file| self.reader(&file.table)).collect();
+            let slice = Arc::clone(&piece.slice);
+            let mut open = open_piece(&state, piece, readers, limits)?;
+            resume_after = reading.read(&mut open.merger, &slice, &mut stats)?;
+            open.merger.add_stats(&mut stats);
+            for reader in &open.idle {
+                stats.add(&reader.stats);
+            }
+            static_row.get_or_insert((open.static_row, open.deletion));
+            if number < last && resume_after.is_none() && reading.is_full() {
+                resume_after = reading.last_key();
+            }
+            if resume_after.is_some() {
+                break;
+            }
         }
+        self.remember(&slice, &mut reading, (index, mark, read.now_ms));
         add(&self.counters.reads, 1);
         self.counters.read.add(&stats);
+        let static_row =
+            static_row.map(|(row, deletion)| visible_static(row, deletion, read.now_ms));
         Ok(SlicePage {
-            static_row: visible_static(open.static_row, open.deletion, read.now_ms),
-            rows: page.rows,
-            resume_after: page.resume_after,
+            static_row: static_row.unwrap_or_default(),
+            rows: reading.finish().0,
+            resume_after,
             stats,
         })
+    }
+
+    /// Copies what the active memtable has of a slice, without the runs that are known to be dead.
+    fn plan(&self, state: &State, slice: Slice, limits: RowLimits) -> Plan {
+        // The active memtable first: what it holds now decides what the read sees.
+        let active = state.active.read();
+        let newest = active.indexes().map(|(_, last)| last);
+        let newest = newest.or_else(|| state.frozen.last().map(|frozen| frozen.index));
+        let index = newest.unwrap_or(state.version.flushed.index);
+        let limit = active_limit(limits);
+        let pieces = self.dead_runs.pieces(&slice, index, limits.now_ms);
+        let is_cut = pieces.is_some();
+        let copy = |slice: Slice| Piece {
+            active: Copied::new(&active, &slice, limit),
+            slice: Arc::new(slice),
+        };
+        let Some(pieces) = pieces else {
+            return Plan {
+                first: copy(slice),
+                others: Vec::new(),
+                index,
+                runs_skipped: 0,
+            };
+        };
+        let mut pieces = pieces.into_iter().map(|(from, to)| Slice {
+            from,
+            to,
+            ..slice.clone()
+        });
+        // Nothing left: the partition has a static row all the same.
+        let nothing = || Slice {
+            from: slice.to.clone(),
+            ..slice.clone()
+        };
+        let first = copy(pieces.next().unwrap_or_else(nothing));
+        Plan {
+            first,
+            others: pieces.map(copy).collect(),
+            index,
+            runs_skipped: u64::from(is_cut),
+        }
+    }
+
+    /// Notes the runs of dead rows that a read has walked over.
+    fn remember(
+        &self,
+        slice: &Slice,
+        reading: &mut Reading,
+        (index, mark, now_ms): (u64, u64, u64),
+    ) {
+        if reading.runs.is_empty() {
+            return;
+        }
+        let runs = reading.runs.drain(..).map(|(from, to)| Run {
+            from,
+            to,
+            index,
+            now_ms,
+        });
+        self.dead_runs.note(slice, runs.collect(), mark);
     }
 
     /// A reader of a file, through the block cache.
     pub(super) fn reader(&self, table: &Arc<crate::sstable::SsTable>) -> TableReader {
         TableReader::new(Arc::clone(table), Some(Arc::clone(&self.options.cache)))
+    }
+}
+
+fn active_limit(limits: RowLimits) -> SliceLimit {
+    SliceLimit {
+        live_rows: limits.rows,
+        rows: limits.rows.saturating_add(limits.tombstones),
+        bytes: limits.bytes,
+        now_ms: limits.now_ms,
     }
 }
 
@@ -94,16 +228,21 @@ pub(super) fn open_partition(
     readers: Vec<TableReader>,
     limits: RowLimits,
 ) -> Result<OpenPartition> {
+    let active = Copied::new(&state.active.read(), slice, active_limit(limits));
+    let slice = Arc::clone(slice);
+    open_piece(state, Piece { slice, active }, readers, limits)
+}
+
+fn open_piece(
+    state: &State,
+    piece: Piece,
+    readers: Vec<TableReader>,
+    limits: RowLimits,
+) -> Result<OpenPartition> {
+    let Piece { slice, active } = piece;
+    let slice = &slice;
     let mut opening = Opening::default();
-    // The active memtable first: what it holds now decides what the read sees.
-    let rows = limits.rows.saturating_add(limits.tombstones);
-    let limit = SliceLimit {
-        live_rows: limits.rows,
-        rows,
-        bytes: limits.bytes,
-        now_ms: limits.now_ms,
-    };
-    opening.memory(&state.active, slice, limit, false)?;
+    opening.memory(active, |part| MemCursor::new(part, slice.reverse))?;
     let first = limits.rows.clamp(1, FROZEN_ROWS);
     let limit = SliceLimit {
         live_rows: first,
@@ -112,7 +251,11 @@ pub(super) fn open_partition(
         now_ms: limits.now_ms,
     };
     for frozen in state.frozen.iter().rev() {
-        opening.memory(&frozen.memtable, slice, limit, true)?;
+        let memtable = &frozen.memtable;
+        let copied = Copied::new(&memtable.read(), slice, limit);
+        opening.memory(copied, |part| {
+            MemCursor::refilling(part, memtable, slice, limit)
+        })?;
     }
     let epoch = state
         .version
@@ -122,21 +265,13 @@ pub(super) fn open_partition(
     for reader in readers {
         opening.file(reader, slice)?;
     }
-    let merger = Merger::new(
-        opening.cursors,
-        slice.reverse,
-        opening.deletion,
-        Some(limits.now_ms),
-    );
     let Opening {
+        cursors,
         static_row,
         deletion,
         idle,
-        ..
-    } = Opening {
-        cursors: Vec::new(),
-        ..opening
-    };
+    } = opening;
+    let merger = Merger::new(cursors, slice.reverse, deletion, Some(limits.now_ms));
     Ok(OpenPartition {
         merger,
         static_row,
@@ -150,36 +285,35 @@ pub(super) fn visible_static(row: Fragment, deletion: Timestamp, now_ms: u64) ->
     StaticRow::new(row.visible(deletion, now_ms).as_ref())
 }
 
-impl Opening {
-    fn memory(
-        &mut self,
-        memtable: &SharedMemtable,
-        slice: &Arc<Slice>,
-        limit: SliceLimit,
-        can_refill: bool,
-    ) -> Result<()> {
-        let guard = memtable.read();
-        let epoch = guard
-            .epochs()
-            .deletion(slice.table, slice.token, &slice.key);
-        self.deletion = self.deletion.max(epoch);
-        let Some(partition) = guard.partition(slice.table, slice.token, &slice.key) else {
-            return Ok(());
+impl Copied {
+    fn new(memtable: &Memtable, slice: &Slice, limit: SliceLimit) -> Self {
+        let (table, token, key) = (slice.table, slice.token, &slice.key);
+        let epoch = memtable.epochs().deletion(table, token, key);
+        let Some(partition) = memtable.partition(table, token, key) else {
+            return Self {
+                deletion: epoch,
+                ..Self::default()
+            };
         };
-        self.deletion = self.deletion.max(partition.deletion());
-        let static_row = partition.static_row().cloned();
         let part = partition.slice(slice.from.place(), slice.to.place(), slice.reverse, limit);
-        drop(guard);
-        if let Some(body) = static_row {
+        Self {
+            deletion: epoch.max(partition.deletion()),
+            static_row: partition.static_row().cloned(),
+            part: Some(part),
+        }
+    }
+}
+
+impl Opening {
+    fn memory(&mut self, copied: Copied, open: impl FnOnce(MemSlice) -> MemCursor) -> Result<()> {
+        self.deletion = self.deletion.max(copied.deletion);
+        if let Some(body) = copied.static_row {
             self.static_row(&body, Timestamp::ZERO, |error| {
                 error.in_file(std::path::Path::new("memtable"), 0)
             })?;
         }
-        self.cursors.push(Cursor::Memory(if can_refill {
-            MemCursor::refilling(part, memtable, slice, limit)
-        } else {
-            MemCursor::new(part, slice.reverse)
-        }));
+        self.cursors
+            .extend(copied.part.map(|part| Cursor::Memory(open(part))));
         Ok(())
     }
 

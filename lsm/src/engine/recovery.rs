@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
 
+use super::dead_runs::DeadRuns;
 use super::state::{State, Writer};
 use super::{Engine, Files};
 use crate::error::Result;
@@ -58,6 +59,7 @@ pub(super) fn open(vfs: Arc<dyn Vfs>, dir: &Path, options: EngineOptions) -> Res
         flushing: Mutex::new(()),
         compacting: Mutex::new(()),
         tables: RwLock::new(BTreeMap::new()),
+        dead_runs: DeadRuns::new(),
         counters: Counters::default(),
         _lock: lock,
         vfs,

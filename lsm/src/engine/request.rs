@@ -83,6 +83,8 @@ pub struct ReadStats {
     pub blocks_cached: u64,
     /// Blocks known to hold nothing visible and skipped unread.
     pub blocks_skipped: u64,
+    /// Runs of dead rows known from earlier reads and skipped.
+    pub runs_skipped: u64,
     /// Rows looked at, dead ones included.
     pub rows_scanned: u64,
     /// Rows looked at that were dead.
@@ -96,6 +98,7 @@ impl ReadStats {
         self.bytes_read += other.bytes_read;
         self.blocks_cached += other.blocks_cached;
         self.blocks_skipped += other.blocks_skipped;
+        self.runs_skipped += other.runs_skipped;
         self.rows_scanned += other.rows_scanned;
         self.tombstones += other.tombstones;
     }

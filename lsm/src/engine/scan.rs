@@ -12,7 +12,7 @@ use super::read::{open_partition, visible_static};
 use super::request::{ReadStats, ScanPage, ScanPartition, ScanPosition, ScanRead};
 use super::state::State;
 use crate::error::Result;
-use crate::iter::{Cursor, RowLimits, read_rows};
+use crate::iter::{Cursor, PageMemory, Reading, RowLimits};
 use crate::memtable::SharedMemtable;
 use crate::metrics::add;
 use crate::row::range::{Edge, Place, Side};
@@ -35,7 +35,15 @@ enum Source {
 
 impl Engine {
     /// Reads one page of all partitions of a token range.
+    ///
+    /// Fails with [`crate::ErrorKind::Overloaded`] as [`Engine::read`] does.
     pub fn scan(&self, scan: &ScanRead) -> Result<ScanPage> {
+        let permit = self.options.reads.admit()?;
+        self.scan_within(scan, PageMemory::new(Some(permit)))
+    }
+
+    /// The same in some memory, of which the page may take what it is granted.
+    pub(super) fn scan_within(&self, scan: &ScanRead, mut memory: PageMemory) -> Result<ScanPage> {
         let state = self.state();
         let mut heads = self.heads(&state, scan)?;
         let mut page = ScanPage::default();
@@ -43,6 +51,7 @@ impl Engine {
             rows: scan.limit_rows,
             bytes: scan.limit_bytes,
             tombstones: scan.tombstone_budget,
+            run_rows: usize::MAX,
             now_ms: scan.now_ms,
         };
         while let Some((token, key)) = lowest(&heads).filter(|it| it.0 <= *scan.tokens.end()) {
@@ -63,7 +72,9 @@ impl Engine {
                 reverse: false,
             };
             let slice = Arc::new(slice);
-            let (found, resume, used) = read_partition(&state, &mut heads, &slice, limits)?;
+            let sources = (&*state, heads.as_mut_slice());
+            let (found, resume, used) = read_partition(sources, &slice, limits, memory)?;
+            memory = used.memory;
             page.stats.add(&used.stats);
             limits.tombstones = limits.tombstones.saturating_sub(used.dead_rows.max(1));
             if !found.rows.is_empty() || (!found.static_row.is_empty() && !is_resumed) {
@@ -168,8 +179,9 @@ fn lowest(heads: &[Head]) -> Option<(u64, Bytes)> {
 }
 
 /// What a partition took of the limits of the page.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Used {
+    memory: PageMemory,
     stats: ReadStats,
     dead_rows: usize,
     bytes: usize,
@@ -177,10 +189,10 @@ struct Used {
 
 /// Reads `partition`, from behind the row `after` if it is given.
 fn read_partition(
-    state: &State,
-    heads: &mut [Head],
+    (state, heads): (&State, &mut [Head]),
     slice: &Arc<Slice>,
     limits: RowLimits,
+    memory: PageMemory,
 ) -> Result<(ScanPartition, Option<Bytes>, Used)> {
     let (mut readers, mut lenders, mut window) = (Vec::new(), Vec::new(), Window::TIMELESS);
     for (number, head) in heads.iter_mut().enumerate() {
@@ -197,10 +209,17 @@ fn read_partition(
         }
     }
     let mut open = open_partition(state, slice, readers, limits)?;
-    let mut used = Used::default();
-    let rows = read_rows(&mut open.merger, limits, &mut used.stats)?;
-    used.bytes = rows.bytes;
-    used.dead_rows = usize::try_from(used.stats.tombstones).unwrap_or(usize::MAX);
+    let mut stats = ReadStats::default();
+    let mut reading = Reading::new(limits, memory);
+    let resume_after = reading.read(&mut open.merger, slice, &mut stats)?;
+    let bytes = reading.bytes();
+    let (rows, memory) = reading.finish();
+    let used = Used {
+        memory,
+        dead_rows: usize::try_from(stats.tombstones).unwrap_or(usize::MAX),
+        bytes,
+        stats,
+    };
     let cursors = open.merger.into_cursors().into_iter();
     let lent = cursors.filter_map(|cursor| match cursor {
         Cursor::File(cursor) => Some(cursor.into_reader()),
@@ -223,7 +242,7 @@ fn read_partition(
             window,
         },
         static_row: visible_static(open.static_row, open.deletion, limits.now_ms),
-        rows: rows.rows,
+        rows,
     };
-    Ok((found, rows.resume_after, used))
+    Ok((found, resume_after, used))
 }

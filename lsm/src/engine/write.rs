@@ -48,7 +48,14 @@ impl Engine {
             )));
         }
         changes.iter().try_for_each(check)?;
-        writer.active.write().apply(index, timestamp, changes);
+        let mut active = writer.active.write();
+        for change in changes {
+            if let Change::Mutation(mutation) = change {
+                self.dead_runs.stored(mutation);
+            }
+        }
+        active.apply(index, timestamp, changes);
+        drop(active);
         writer.index = index;
         add(&self.counters.operations, count);
         if let Some(more) = count.checked_sub(1) {

@@ -22,5 +22,5 @@ mod slice;
 
 pub(crate) use memory::MemCursor;
 pub(crate) use merger::{Cursor, Merger, Next};
-pub(crate) use page::PageBuilder;
-pub(crate) use slice::{RowLimits, read_rows};
+pub(crate) use page::{PageBuilder, PageMemory};
+pub(crate) use slice::{Reading, RowLimits};

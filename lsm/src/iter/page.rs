@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::slice::RowLimits;
+use crate::admission::Permit;
 use crate::row::view::RowAt;
 use crate::row::{Fragment, Rows, Timestamp, codec};
 
@@ -22,11 +23,54 @@ pub(crate) struct PageBuilder {
     pub(crate) bytes: usize,
     limit_rows: usize,
     limit_bytes: usize,
+    memory: PageMemory,
+}
+
+/// The bytes that pages keep alive, those of whole blocks included, and how many they may.
+#[derive(Debug)]
+pub(crate) struct PageMemory {
+    held: usize,
+    granted: usize,
+    permit: Option<Permit>,
+}
+
+impl PageMemory {
+    /// As much as the permit allows, if there is one.
+    pub(crate) fn new(permit: Option<Permit>) -> Self {
+        let granted = permit.as_ref().map_or(usize::MAX, Permit::bytes);
+        Self {
+            held: 0,
+            granted,
+            permit,
+        }
+    }
+
+    fn hold(&mut self, more: usize) {
+        self.held = self.held.saturating_add(more);
+    }
+
+    fn is_used_up(&self) -> bool {
+        self.held >= self.granted
+    }
+
+    /// Gets more, if there is more to be had.
+    fn grow(&mut self) -> bool {
+        while self.is_used_up() {
+            let Some(permit) = &mut self.permit else {
+                return false;
+            };
+            if !permit.grow() {
+                return false;
+            }
+            self.granted = permit.bytes();
+        }
+        true
+    }
 }
 
 impl PageBuilder {
-    /// An empty page.
-    pub(crate) fn new(limits: RowLimits) -> Self {
+    /// An empty page in this memory.
+    pub(crate) fn new(limits: RowLimits, memory: PageMemory) -> Self {
         Self {
             rows: Rows::default(),
             own: Vec::new(),
@@ -34,20 +78,39 @@ impl PageBuilder {
             bytes: 0,
             limit_rows: limits.rows,
             limit_bytes: limits.bytes,
+            memory,
         }
     }
 
-    /// Whether a limit is reached.
+    /// Number of rows.
+    pub(crate) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether a limit is reached, or the memory that is granted so far is used up.
     #[inline]
     pub(crate) fn is_full(&self) -> bool {
+        self.is_done() || self.memory.is_used_up()
+    }
+
+    fn is_done(&self) -> bool {
         self.rows.len() >= self.limit_rows || self.bytes >= self.limit_bytes
     }
 
-    /// Registers a buffer that rows are taken from as they are.
+    /// Whether the page ends here: a limit is reached, or there is no more memory to be had.
+    pub(crate) fn is_at_limit(&mut self) -> bool {
+        self.is_done() || !self.memory.grow()
+    }
+
+    /// Registers a buffer that rows are taken from as they are, once for all runs that lie in it.
     pub(crate) fn buffer(&mut self, bytes: &Bytes, base: Timestamp) -> u32 {
+        if let Some(number) = self.rows.find_buffer(bytes, base) {
+            return number;
+        }
         if self.rows.is_empty() {
             self.rows.reserve(self.limit_rows.min(RESERVED_ROWS_MAX));
         }
+        self.memory.hold(bytes.len());
         self.rows.buffer(bytes, base)
     }
 
@@ -74,6 +137,7 @@ impl PageBuilder {
         let body_at = offset(self.own.len());
         codec::encode(visible, Timestamp::ZERO, &mut self.own);
         let end = offset(self.own.len());
+        self.memory.hold((end - key_at) as usize);
         self.take(
             number,
             RowAt {
@@ -84,9 +148,9 @@ impl PageBuilder {
         );
     }
 
-    /// The key of the last row.
-    pub(crate) fn last_key(&self) -> Option<Bytes> {
-        let (buffer, row) = self.rows.last_slot()?;
+    /// The key of row number `at`.
+    pub(crate) fn key(&self, at: usize) -> Option<Bytes> {
+        let (buffer, row) = self.rows.slot(at)?;
         let bytes = if Some(buffer) == self.own_number {
             row.key(&self.own)
         } else {
@@ -95,10 +159,10 @@ impl PageBuilder {
         Some(Bytes::copy_from_slice(bytes))
     }
 
-    /// The rows.
-    pub(crate) fn finish(mut self) -> Rows {
+    /// The rows, and what memory they take.
+    pub(crate) fn finish(mut self) -> (Rows, PageMemory) {
         self.seal();
-        self.rows
+        (self.rows, self.memory)
     }
 
     fn seal(&mut self) {

@@ -171,6 +171,9 @@ impl StaticRow {
     }
 }
 
+/// Buffers among which one is looked for that is already there: about as many as there are sources.
+const LATE_BUFFERS: usize = 8;
+
 /// Bytes that rows of a page lie in.
 #[derive(Clone, Debug)]
 struct Buffer {
@@ -269,15 +272,25 @@ impl Rows {
         self.slots.reserve(more);
     }
 
-    /// The buffer and place of the last row.
-    pub(crate) fn last_slot(&self) -> Option<(u32, RowAt)> {
-        self.slots.last().copied()
+    /// The buffer and place of row number `at`.
+    pub(crate) fn slot(&self, at: usize) -> Option<(u32, RowAt)> {
+        self.slots.get(at).copied()
     }
 
     /// The bytes of a buffer.
     pub(crate) fn bytes(&self, buffer: u32) -> &[u8] {
         let buffer = self.buffers.get(buffer as usize);
         buffer.map_or(&[], |buffer| &buffer.bytes)
+    }
+
+    /// The number of a buffer, if it was added lately.
+    pub(crate) fn find_buffer(&self, bytes: &Bytes, base: Timestamp) -> Option<u32> {
+        let is_same = |it: &Buffer| {
+            it.bytes.as_ptr() == bytes.as_ptr() && it.bytes.len() == bytes.len() && it.base == base
+        };
+        let late = self.buffers.len().saturating_sub(LATE_BUFFERS);
+        let found = self.buffers.iter().skip(late).rposition(is_same)?;
+        u32::try_from(late + found).ok()
     }
 
     /// Adds a buffer and returns its number.

@@ -5,12 +5,14 @@
     reason = "helpers of tests fail by panicking"
 )]
 
+mod admission;
 mod compaction;
 mod compaction_dictionary;
 mod compaction_jobs;
 mod corruption;
 mod crash_engine;
 mod crash_log;
+mod dead_runs;
 mod engine_basics;
 mod engine_support;
 mod format_pages;

@@ -40,6 +40,7 @@ impl Settings {
         engine.frozen_max = small(choose(&[1, 2, 4, 16]));
         engine.tier_files = small(choose(&[2, 3, 4, 8]));
         engine.seal_grace_ms = choose(&[0, 100, 5000]);
+        engine.dead_run_rows = small(choose(&[1, 1, 4, 128]));
         engine.seed = seed;
         Self {
             engine,
