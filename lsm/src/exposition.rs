@@ -89,6 +89,8 @@ impl EngineMetrics {
             Counter windows_dropped "Whole windows dropped unread.",
             Counter files_dropped "Files dropped unread, besides those of whole windows.",
             Counter tombstones_dropped "Deletions that merges have forgotten.",
+            Counter dictionaries_trained "Compression dictionaries trained for sealed files.",
+            Counter dictionaries_reused "Sealed files that got the dictionary of an earlier one.",
             Counter compaction_micros "Microseconds spent in merges and drops.",
             Counter operations "Operations applied, one for each timestamp.",
             Counter reads "Pages of one partition read.",

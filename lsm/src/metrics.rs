@@ -60,6 +60,10 @@ pub struct EngineMetrics {
     pub files_dropped: u64,
     /// Deletions that merges have forgotten.
     pub tombstones_dropped: u64,
+    /// Compression dictionaries trained for sealed files.
+    pub dictionaries_trained: u64,
+    /// Sealed files that got the dictionary of an earlier one.
+    pub dictionaries_reused: u64,
     /// Microseconds spent in merges and drops, by the clock of [`crate::MergePace`].
     pub compaction_micros: u64,
     /// The block cache, which other engines may share.
@@ -83,6 +87,8 @@ pub(crate) struct Counters {
     pub(crate) windows_dropped: AtomicU64,
     pub(crate) files_dropped: AtomicU64,
     pub(crate) tombstones_dropped: AtomicU64,
+    pub(crate) dictionaries_trained: AtomicU64,
+    pub(crate) dictionaries_reused: AtomicU64,
     pub(crate) compaction_micros: AtomicU64,
 }
 
@@ -110,6 +116,8 @@ impl Counters {
             windows_dropped: load(&self.windows_dropped),
             files_dropped: load(&self.files_dropped),
             tombstones_dropped: load(&self.tombstones_dropped),
+            dictionaries_trained: load(&self.dictionaries_trained),
+            dictionaries_reused: load(&self.dictionaries_reused),
             compaction_micros: load(&self.compaction_micros),
             ..EngineMetrics::default()
         }

@@ -37,9 +37,10 @@ pub struct EngineOptions {
     /// Higher: smaller files, but flushing and merging take more processor time.
     pub compression_level: i32,
     /// zstd level of files that hold all of their window, which are read for long and rewritten
-    /// rarely; they also get a trained dictionary. Default: 6. Range: 1 ..= 19.
+    /// rarely; they also get a trained dictionary. Default: 3. Range: 1 ..= 19.
     ///
     /// Higher: a smaller archive for more processor time once per window; reading costs the same.
+    /// Level 6 saves 2 to 7 % of the file and takes three times as long.
     pub sealed_compression_level: i32,
     /// Frozen memtables that may wait for [`crate::Engine::flush_step`]. Default: 4. Range: 1 ..= 64.
     ///
@@ -82,7 +83,7 @@ impl Default for EngineOptions {
             dead_run_rows: 128,
             block_bytes: 16 * 1024,
             compression_level: 1,
-            sealed_compression_level: 6,
+            sealed_compression_level: 3,
             frozen_max: 4,
             tier_files: 4,
             runs_max: 24,

@@ -11,7 +11,7 @@ use crate::engine::Flushed;
 use crate::manifest::{Edit, FileMeta, Manifest};
 use crate::memtable::Epochs;
 use crate::row::{
-    Cell, CellValue, ColumnId, Fragment, RowLiveness, TableId, Timestamp, Window, codec,
+    Cell, CellValue, ColumnId, Fragment, PlainRow, RowLiveness, TableId, Timestamp, Window, codec,
 };
 use crate::sstable::Properties;
 use crate::vfs::{MemoryVfs, Vfs};
@@ -66,6 +66,25 @@ fn fragment() -> impl Strategy<Value = Fragment> {
             })
             .collect(),
     })
+}
+
+/// The row as one insert that never expires would have written it.
+fn plain(row: Fragment) -> Fragment {
+    let timestamp = row.liveness.map_or(Timestamp(7), |marker| marker.timestamp);
+    let alive = |cell: Cell| Cell {
+        timestamp,
+        value: CellValue::Live(cell.value.bytes().cloned().unwrap_or_default()),
+        ..cell
+    };
+    Fragment {
+        deletion: Timestamp::ZERO,
+        liveness: Some(RowLiveness {
+            timestamp,
+            expires_at_ms: None,
+        }),
+        complex: Vec::new(),
+        cells: row.cells.into_iter().map(alive).collect(),
+    }
 }
 
 fn meta() -> impl Strategy<Value = FileMeta> {
@@ -137,6 +156,32 @@ proptest! {
         let mut body = Vec::new();
         codec::encode(&row, base, &mut body);
         prop_assert_eq!(codec::decode(&Bytes::from(body), base), Ok(row));
+    }
+
+    #[test]
+    fn a_row_that_is_copied_is_the_row_as_it_would_be_encoded(
+        row in fragment(),
+        from in timestamp(),
+        to in timestamp(),
+        is_plain in any::<bool>(),
+    ) {
+        let row = if is_plain { plain(row) } else { row };
+        let (mut body, mut wanted, mut copied) = (Vec::new(), Vec::new(), Vec::new());
+        codec::encode(&row, from, &mut body);
+        codec::put_bytes(&mut wanted, b"key");
+        codec::encode(&row, to, &mut wanted);
+        let found = PlainRow::decode(&body, from);
+        prop_assert_eq!(found.map(|it| it.is_some()), Ok(row == plain(row.clone())));
+        if let Ok(Some(found)) = found {
+            found.encode(b"key", to, &mut copied);
+            prop_assert_eq!(copied, wanted);
+            // Damage is seen, as it is by whoever decodes the row.
+            for len in 0..body.len() {
+                let copy = PlainRow::decode(&body[..len], from);
+                let decoded = codec::decode(&Bytes::copy_from_slice(&body[..len]), from);
+                prop_assert!(copy.is_err() && decoded.is_err(), "{} bytes", len);
+            }
+        }
     }
 
     #[test]

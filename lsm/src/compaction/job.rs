@@ -217,13 +217,7 @@ fn write_rows<O: Output>(
         match merger.settle()? {
             Next::End | Next::Cut => return Ok(()),
             Next::Row => {
-                let row = purge.row(merger.fragment()?, merger.deletion());
-                if let Some(row) = row {
-                    if open.is_begun && open.output.is_full() {
-                        open.cut(Place::At(merger.key(), Side::Before), in_force)?;
-                    }
-                    open.writer()?.row(merger.key(), &row)?;
-                }
+                write_row(merger, purge, in_force, open)?;
                 merger.advance()?;
             }
             Next::Edge => {
@@ -237,6 +231,33 @@ fn write_rows<O: Output>(
             }
         }
     }
+}
+
+/// Writes what is to be kept of the row at which `merger` stands.
+fn write_row<O: Output>(
+    merger: &Merger,
+    purge: &Purge,
+    in_force: Timestamp,
+    open: &mut OpenPartition<'_, O>,
+) -> Result<()> {
+    // A plain row that nothing covers is kept as it is, whatever the time.
+    let plain = merger.plain_row()?;
+    let plain = plain.filter(|row| row.timestamp > merger.deletion());
+    let row = match plain {
+        Some(_) => None,
+        None => purge.row(merger.fragment()?, merger.deletion()),
+    };
+    if plain.is_none() && row.is_none() {
+        return Ok(());
+    }
+    if open.is_begun && open.output.is_full() {
+        open.cut(Place::At(merger.key(), Side::Before), in_force)?;
+    }
+    let writer = open.writer()?;
+    if let Some(plain) = plain {
+        writer.plain_row(merger.key(), &plain)?;
+    }
+    row.map_or(Ok(()), |row| writer.row(merger.key(), &row))
 }
 
 impl<O: Output> OpenPartition<'_, O> {

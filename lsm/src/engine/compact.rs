@@ -14,7 +14,7 @@ use crate::manifest::{Edit, FileMeta, TableFile, Version, table_path};
 use crate::memtable::Epochs;
 use crate::metrics::add;
 use crate::row::{TableId, Timestamp, Window};
-use crate::sstable::{Samples, TableReader, TableWriter, Trained, WriterOptions};
+use crate::sstable::{TableWriter, WriterOptions};
 
 /// A job and the files that it is about.
 #[derive(Debug)]
@@ -60,14 +60,14 @@ impl Outputs<'_> {
 
 impl Output for Outputs<'_> {
     fn writer(&mut self) -> Result<&mut TableWriter> {
-        let file = if let Some(file) = self.current.take() {
-            file
-        } else {
-            let file = self.engine.new_file(self.options.clone())?;
-            self.paths.push(table_path(&self.engine.dir, file.number()));
-            file
-        };
-        Ok(self.current.insert(file).writer())
+        match &mut self.current {
+            Some(file) => Ok(file.writer()),
+            none => {
+                let file = self.engine.new_file(self.options.clone())?;
+                self.paths.push(table_path(&self.engine.dir, file.number()));
+                Ok(none.insert(file).writer())
+            }
+        }
     }
 
     fn is_full(&self) -> bool {
@@ -277,7 +277,7 @@ impl Engine {
         if pick.job.is_cold {
             fragment_bytes = self.options.sealed_fragment_bytes;
             options.level = self.options.sealed_compression_level;
-            options.dictionary = train(&pick.inputs, options.level)?.map(Arc::new);
+            options.dictionary = self.dictionary(table, &pick.inputs, options.level)?;
         }
         let newest = epochs
             .iter()
@@ -373,27 +373,6 @@ fn epoch_blocks(file: &TableFile, epochs: &Epochs) -> u32 {
         })
         .map(|(_, token, placement, _)| file.table.blocks_under(token, placement))
         .fold(0, u32::saturating_add)
-}
-
-/// A dictionary from blocks of all parts of the inputs, if it is worth its length.
-fn train(inputs: &[Arc<TableFile>], level: i32) -> Result<Option<Trained>> {
-    let raw = |file: &Arc<TableFile>| file.meta.properties.raw_bytes.max(file.meta.len);
-    let raw_bytes: u64 = inputs.iter().map(raw).sum();
-    let wanted = Samples::wanted(raw_bytes);
-    if wanted == 0 {
-        return Ok(None);
-    }
-    let stride = usize::try_from(raw_bytes / wanted as u64).unwrap_or(usize::MAX);
-    let mut samples = Samples::default();
-    for file in inputs {
-        let mut reader = TableReader::new(Arc::clone(&file.table), None);
-        for number in (0..reader.block_count()).step_by(stride.max(1)) {
-            if samples.len() < wanted {
-                samples.push(reader.data(number)?.payload());
-            }
-        }
-    }
-    Ok(samples.train(raw_bytes, level))
 }
 
 /// The placement deletions that still shadow something in a file, if some do not any more.

@@ -6,13 +6,14 @@ use bytes::Bytes;
 
 use super::state::Frozen;
 use super::{Change, Engine};
+use crate::encoding::DecodeError;
 use crate::encoding::checksum::xxh3;
 use crate::error::{Error, Result};
 use crate::manifest::{Edit, FileMeta, TableFile, Version, table_path};
 use crate::memtable::{Epochs, MemPartition};
 use crate::metrics::add;
 use crate::row::range::Place;
-use crate::row::{TableId, Timestamp, Window, codec};
+use crate::row::{PlainRow, TableId, Timestamp, Window, codec};
 use crate::sstable::{TableWriter, WriterOptions};
 
 use super::Flushed;
@@ -176,13 +177,12 @@ fn write_partition(
     key: &[u8],
     partition: &MemPartition,
 ) -> Result<()> {
-    let decode = |body: &Bytes| {
-        codec::decode(body, Timestamp::ZERO).map_err(|error| {
-            Error::invalid(format!(
-                "a memtable row does not decode: {error}; report this"
-            ))
-        })
+    let undecodable = |error: DecodeError| {
+        Error::invalid(format!(
+            "a memtable row does not decode: {error}; report this"
+        ))
     };
+    let decode = |body: &Bytes| codec::decode(body, Timestamp::ZERO).map_err(undecodable);
     let static_row = partition.static_row().map(decode).transpose()?;
     writer.partition(token, key, partition.deletion(), static_row.as_ref())?;
     let mut edges = partition.ranges().iter().peekable();
@@ -191,7 +191,10 @@ fn write_partition(
         {
             writer.edge(edge.place(), deletion)?;
         }
-        writer.row(key, &decode(&body)?)?;
+        match PlainRow::decode(&body, Timestamp::ZERO).map_err(undecodable)? {
+            Some(row) => writer.plain_row(key, &row)?,
+            None => writer.row(key, &decode(&body)?)?,
+        }
     }
     for (edge, deletion) in edges {
         writer.edge(edge.place(), deletion)?;

@@ -20,6 +20,7 @@ mod checkpoint;
 mod compact;
 mod dead_runs;
 mod debt;
+mod dictionaries;
 mod digest;
 mod flush;
 mod inspect;
@@ -72,6 +73,7 @@ pub struct Engine {
     compacting: Mutex<()>,
     tables: RwLock<BTreeMap<TableId, TableOptions>>,
     dead_runs: DeadRuns,
+    dictionaries: dictionaries::Dictionaries,
     counters: Counters,
     _lock: Box<dyn Lock>,
 }
@@ -132,6 +134,7 @@ impl Engine {
         let _flushing = self.flushing.lock();
         let _compacting = self.compacting.lock();
         self.tables.write().remove(&id);
+        self.dictionaries.forget(id);
         let state = {
             let _writer = self.writer.lock();
             let state = self.state();

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use parking_lot::{Mutex, RwLock};
 
 use super::dead_runs::DeadRuns;
+use super::dictionaries::Dictionaries;
 use super::state::{State, Writer};
 use super::{Engine, Files};
 use crate::error::Result;
@@ -60,6 +61,7 @@ pub(super) fn open(vfs: Arc<dyn Vfs>, dir: &Path, options: EngineOptions) -> Res
         compacting: Mutex::new(()),
         tables: RwLock::new(BTreeMap::new()),
         dead_runs: DeadRuns::new(),
+        dictionaries: Dictionaries::default(),
         counters: Counters::default(),
         _lock: lock,
         vfs,

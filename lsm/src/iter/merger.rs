@@ -8,7 +8,7 @@ use crate::encoding::DecodeError;
 use crate::engine::ReadStats;
 use crate::error::{Error, Result};
 use crate::row::range::Place;
-use crate::row::{Fragment, Timestamp, codec, merge};
+use crate::row::{Fragment, PlainRow, Timestamp, codec, merge};
 use crate::sstable::{BlockProperties, FileCursor, RunLimits};
 
 /// A source of one partition.
@@ -287,6 +287,18 @@ impl Merger {
             });
         }
         Ok(merged.unwrap_or_default())
+    }
+
+    /// The current row, if it is plain and one source alone has it.
+    pub(crate) fn plain_row(&self) -> Result<Option<PlainRow<'_>>> {
+        let &[lowest] = self.current.as_slice() else {
+            return Ok(None);
+        };
+        let cursor = &self.cursors[lowest];
+        let Some((_, body, base)) = cursor.row() else {
+            return Ok(None);
+        };
+        PlainRow::decode(body, base).map_err(|error| cursor.row_error(error))
     }
 
     /// Moves past the current row or edge, in every cursor that stands at it.

@@ -13,16 +13,16 @@ use super::{Cell, CellValue, CellWrite, ColumnId, Fragment, Liveness, RowLivenes
 use crate::encoding::{DecodeError, Reader, varint};
 use crate::limits::{CELLS_PER_ROW_MAX, PATH_BYTES_MAX, ROW_BYTES_MAX};
 
-const HAS_LIVENESS: u8 = 1;
+pub(super) const HAS_LIVENESS: u8 = 1;
 const LIVENESS_EXPIRES: u8 = 2;
 const HAS_DELETION: u8 = 4;
 const HAS_COMPLEX: u8 = 8;
 
-const KIND_MASK: u8 = 3;
-const KIND_LIVE: u8 = 0;
+pub(super) const KIND_MASK: u8 = 3;
+pub(super) const KIND_LIVE: u8 = 0;
 const KIND_EXPIRING: u8 = 1;
 const KIND_TOMBSTONE: u8 = 2;
-const CELL_HAS_PATH: u8 = 4;
+pub(super) const CELL_HAS_PATH: u8 = 4;
 /// The cell was not written together with the insertion marker.
 const CELL_HAS_TIMESTAMP: u8 = 8;
 

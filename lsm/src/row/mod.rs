@@ -22,11 +22,13 @@ mod fragment;
 pub(crate) mod merge;
 mod mutation;
 pub(crate) mod range;
+mod transfer;
 pub(crate) mod view;
 
 pub use cell::{Cell, CellValue, RowLiveness};
 pub(crate) use fragment::Fragment;
 pub use mutation::{CellWrite, Change, Liveness, Mutation, Operation};
+pub(crate) use transfer::PlainRow;
 pub use view::{CellRef, Cells, Row, Rows, StaticRow};
 
 use bytes::Bytes;

@@ -6,7 +6,7 @@ use super::block::{
 };
 use crate::encoding::varint;
 use crate::row::range::Place;
-use crate::row::{Fragment, Timestamp, codec};
+use crate::row::{Fragment, PlainRow, Timestamp, codec};
 
 /// Entries of a block being built.
 #[derive(Debug, Default)]
@@ -98,6 +98,14 @@ impl BlockBuilder {
         codec::put_bytes(&mut self.bytes, key);
         let base = self.base_for(fragment);
         codec::encode(fragment, base, &mut self.bytes);
+    }
+
+    /// Adds a row that stays as it is.
+    pub(super) fn plain_row(&mut self, key: &[u8], row: &PlainRow<'_>) {
+        self.offsets.push(self.bytes.len());
+        self.bytes.push(ENTRY_ROW);
+        let base = *self.base.get_or_insert(row.timestamp);
+        row.encode(key, base, &mut self.bytes);
     }
 
     /// Adds an edge of a range deletion.

@@ -4,10 +4,14 @@
 //! dictionary trained on samples of the merge that makes a sealed file gives it a head start. It
 //! is stored in the file that it serves, so a file never depends on another one.
 //!
+//! Windows of one table resemble one another, so the dictionary of one merge is offered to the next
+//! one ([`Kept`]), which trains another only if that serves its blocks clearly worse.
+//!
 //! # Cost
 //!
-//! Training reads and compresses a few megabytes per merge. Both sides are digested once: for
-//! writing per merge, for reading per open file, which pins about a quarter more than its length.
+//! Training takes 0.6 s for the largest dictionary; judging one that is there, a few dozen blocks.
+//! Both sides are digested once: for writing per merge, for reading per open file, which pins about a
+//! quarter more than its length.
 #![deny(clippy::indexing_slicing)]
 
 use bytes::Bytes;
@@ -17,13 +21,18 @@ use crate::encoding::DecodeError;
 use crate::limits::DICTIONARY_BYTES_MAX;
 
 /// Bytes of samples per byte of dictionary.
-const SAMPLES_PER_BYTE: usize = 64;
+const SAMPLES_PER_BYTE: usize = 32;
 /// Dictionaries are not worth their keep below this, in bytes.
 const DICTIONARY_BYTES_MIN: usize = 4 * 1024;
 /// Largest dictionary that is made, in bytes.
 const DICTIONARY_BYTES_AIM: usize = 110 * 1024;
 /// One sample in so many is kept out of training to see what the dictionary is worth.
 const HELD_OUT: usize = 8;
+/// Bytes of samples by which a dictionary of an earlier merge is judged.
+const PROBE_BYTES: usize = 768 * 1024;
+/// A dictionary is used again while blocks take at most so many thousandths more of their length
+/// with it than those that it was made for.
+const WORSE_PER_MILLE: u64 = 30;
 
 /// A dictionary ready for reading.
 pub(crate) struct Dictionary {
@@ -34,7 +43,24 @@ pub(crate) struct Dictionary {
 /// A dictionary ready for writing, and its bytes.
 pub(crate) struct Trained {
     pub(super) digested: CDict<'static>,
-    pub(super) bytes: Vec<u8>,
+    pub(super) bytes: Bytes,
+}
+
+/// A dictionary that is offered to later merges of the same table.
+#[derive(Clone, Debug)]
+pub(crate) struct Kept {
+    bytes: Bytes,
+    level: i32,
+    /// Thousandths of their length that blocks took with it when it was made.
+    per_mille: u64,
+}
+
+/// What blocks take that a dictionary was not trained on, in bytes.
+#[derive(Clone, Copy, Debug, Default)]
+struct Worth {
+    raw: u64,
+    plain: u64,
+    with: u64,
 }
 
 /// Payloads of data blocks to train on.
@@ -105,63 +131,111 @@ impl Samples {
         self.bytes.len()
     }
 
+    /// How many bytes of samples to collect to judge a dictionary.
+    pub(crate) fn wanted_to_judge() -> usize {
+        PROBE_BYTES
+    }
+
     /// Trains a dictionary for `raw_bytes` of blocks like the samples, compressed at `level`.
     /// `None` if there are too few samples, or if it would not save clearly more than its own
     /// length: judged by samples that it was not trained on.
-    pub(crate) fn train(&self, raw_bytes: u64, level: i32) -> Option<Trained> {
+    pub(crate) fn train(&self, raw_bytes: u64, level: i32) -> Option<(Trained, Kept)> {
         let (mut training, mut lens) = (Vec::with_capacity(self.bytes.len()), Vec::new());
         let mut held_out: Vec<&[u8]> = Vec::new();
-        let mut rest = self.bytes.as_slice();
-        for (number, len) in self.lens.iter().enumerate() {
-            let (sample, after) = rest.split_at_checked(*len)?;
-            rest = after;
+        for (number, sample) in self.iter().enumerate() {
             if number % HELD_OUT == HELD_OUT - 1 {
                 held_out.push(sample);
             } else {
                 training.extend_from_slice(sample);
-                lens.push(*len);
+                lens.push(sample.len());
             }
         }
         let bytes =
             zstd::dict::from_continuous(&training, &lens, dictionary_len(raw_bytes)).ok()?;
-        let digested = CDict::create(&bytes, level);
-        let trained = Trained { digested, bytes };
-        trained
-            .is_worth_it(&held_out, raw_bytes, level)
-            .then_some(trained)
+        let trained = Trained::new(Bytes::from(bytes), level);
+        let worth = trained.judge(held_out.into_iter(), level)?;
+        let kept = Kept {
+            bytes: trained.bytes.clone(),
+            level,
+            per_mille: worth.per_mille(),
+        };
+        worth
+            .is_enough(trained.bytes.len(), raw_bytes)
+            .then_some((trained, kept))
+    }
+
+    /// The dictionary of an earlier merge, if it serves `raw_bytes` of blocks like the samples as
+    /// well as it served that, and is worth its length.
+    pub(crate) fn reuse(&self, kept: &Kept, raw_bytes: u64, level: i32) -> Option<Trained> {
+        let is_for_such = kept.level == level && kept.bytes.len() * 2 >= dictionary_len(raw_bytes);
+        let trained = is_for_such.then(|| Trained::new(kept.bytes.clone(), level))?;
+        let worth = trained.judge(self.iter(), level)?;
+        let serves = worth.per_mille() * 1000 <= kept.per_mille * (1000 + WORSE_PER_MILLE);
+        (serves && worth.is_enough(trained.bytes.len(), raw_bytes)).then_some(trained)
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        let mut rest = self.bytes.as_slice();
+        self.lens.iter().map_while(move |len| {
+            let (sample, after) = rest.split_at_checked(*len)?;
+            rest = after;
+            Some(sample)
+        })
+    }
+}
+
+impl Kept {
+    /// Whether it should stay when a merge made `newer`: that of a small window would serve large ones
+    /// badly.
+    pub(crate) fn outlasts(&self, newer: &Self) -> bool {
+        self.level == newer.level && newer.bytes.len() * 2 < self.bytes.len()
     }
 }
 
 impl Trained {
-    /// Whether the dictionary saves at least one and a half times its length.
-    fn is_worth_it(&self, held_out: &[&[u8]], raw_bytes: u64, level: i32) -> bool {
+    fn new(bytes: Bytes, level: i32) -> Self {
+        let digested = CDict::create(&bytes, level);
+        Self { digested, bytes }
+    }
+
+    /// What blocks take without it and with it; `None` if zstd fails.
+    fn judge<'a>(&self, blocks: impl Iterator<Item = &'a [u8]>, level: i32) -> Option<Worth> {
         let mut context = CCtx::create();
         let mut out = Vec::new();
-        let (mut raw, mut plain, mut with) = (0_u64, 0_u64, 0_u64);
-        for sample in held_out {
+        let mut worth = Worth::default();
+        for block in blocks {
             out.clear();
-            out.reserve(zstd::zstd_safe::compress_bound(sample.len()));
-            let Ok(one) = context.compress(&mut out, sample, level) else {
-                return false;
-            };
-            let Ok(other) = context.compress_using_cdict(&mut out, sample, &self.digested) else {
-                return false;
-            };
-            raw += sample.len() as u64;
+            out.reserve(zstd::zstd_safe::compress_bound(block.len()));
+            let plain = context.compress(&mut out, block, level).ok()?;
+            let with = context
+                .compress_using_cdict(&mut out, block, &self.digested)
+                .ok()?;
             // Blocks that do not shrink enough are stored as they are, see `FrameEncoder`.
             let stored = |len: usize| {
-                if is_worth_storing(len, sample.len()) {
+                if is_worth_storing(len, block.len()) {
                     len
                 } else {
-                    sample.len()
+                    block.len()
                 }
             };
-            plain += stored(one) as u64;
-            with += stored(other) as u64;
+            worth.raw += block.len() as u64;
+            worth.plain += stored(plain) as u64;
+            worth.with += stored(with) as u64;
         }
-        let saved = u128::from(plain.saturating_sub(with)) * u128::from(raw_bytes);
-        let cost = u128::from(raw) * (self.bytes.len() as u128 * 3 / 2);
-        raw > 0 && saved > cost
+        Some(worth)
+    }
+}
+
+impl Worth {
+    fn per_mille(self) -> u64 {
+        self.with * 1000 / self.raw.max(1)
+    }
+
+    /// Whether a dictionary of `len` bytes saves at least one and a half times its length.
+    fn is_enough(self, len: usize, raw_bytes: u64) -> bool {
+        let saved = u128::from(self.plain.saturating_sub(self.with)) * u128::from(raw_bytes);
+        let cost = u128::from(self.raw) * (len as u128 * 3 / 2);
+        self.raw > 0 && saved > cost
     }
 }
 

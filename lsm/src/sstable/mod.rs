@@ -38,7 +38,7 @@ mod writer;
 
 pub(crate) use block::DataBlock;
 pub(crate) use cursor::{FileCursor, RunLimits, Slice};
-pub(crate) use dictionary::{Samples, Trained};
+pub(crate) use dictionary::{Kept, Samples, Trained};
 pub(crate) use index::{BlockProperties, IndexBlock};
 pub(crate) use open::SsTable;
 pub(crate) use properties::Properties;

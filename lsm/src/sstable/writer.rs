@@ -15,7 +15,7 @@ use super::index::BlockProperties;
 use super::properties::Properties;
 use crate::error::{Error, Result};
 use crate::row::range::{Edge, Place, Side};
-use crate::row::{CellValue, Fragment, TableId, Timestamp, Window};
+use crate::row::{CellValue, Fragment, PlainRow, TableId, Timestamp, Window};
 use crate::vfs::{File, Vfs};
 
 /// A block is never larger than this before compression, unless a single row is.
@@ -61,12 +61,20 @@ struct OpenBlock {
     key: Bytes,
     first: Edge,
     open: Timestamp,
-    last: Edge,
+    last: Mark,
     min_timestamp: Timestamp,
     max_timestamp: Timestamp,
     dead_after_ms: u64,
     rows: u32,
     dead_rows: u32,
+}
+
+/// A place that changes with every row: its key is copied into the same buffer each time.
+#[derive(Debug)]
+struct Mark {
+    key: Vec<u8>,
+    /// `None`: after every key.
+    side: Option<Side>,
 }
 
 /// Writes one SSTable.
@@ -157,23 +165,44 @@ impl TableWriter {
 
     /// Adds a row to the partition.
     pub(crate) fn row(&mut self, key: &[u8], fragment: &Fragment) -> Result<()> {
-        let place = Place::row(key);
-        self.make_room(key.len() + fragment.size_hint(), place)?;
+        self.make_room(key.len() + fragment.size_hint(), Place::row(key))?;
         self.builder.row(key, fragment);
-        let Some(partition) = &mut self.partition else {
-            return Ok(());
-        };
-        partition.rows += 1;
-        let deletion = partition.deletion.max(partition.range_deletion);
-        let dead_after_ms = self.note_fragment(fragment, deletion);
+        let dead_after_ms = self.note_fragment(fragment, self.deletion());
+        self.note_row(key, dead_after_ms);
+        Ok(())
+    }
+
+    /// Adds a row that stays as it is.
+    pub(crate) fn plain_row(&mut self, key: &[u8], row: &PlainRow<'_>) -> Result<()> {
+        self.make_room(key.len() + row.size_hint(), Place::row(key))?;
+        self.builder.plain_row(key, row);
+        self.note_timestamp(row.timestamp);
+        // As `Fragment::dead_after_ms` says of such a row.
+        let is_live = row.timestamp > self.deletion();
+        let dead_after_ms = if is_live { u64::MAX } else { 0 };
+        self.properties.dead_after_ms = self.properties.dead_after_ms.max(dead_after_ms);
+        self.note_row(key, dead_after_ms);
+        Ok(())
+    }
+
+    /// The newest deletion of this file that covers what comes next.
+    fn deletion(&self) -> Timestamp {
+        let partition = self.partition.as_ref();
+        partition.map_or(Timestamp::ZERO, |it| it.deletion.max(it.range_deletion))
+    }
+
+    /// Counts a row that nothing is visible of from `dead_after_ms` on.
+    fn note_row(&mut self, key: &[u8], dead_after_ms: u64) {
+        if let Some(partition) = &mut self.partition {
+            partition.rows += 1;
+        }
         self.properties.rows += 1;
         if let Some(block) = &mut self.block {
             block.dead_after_ms = block.dead_after_ms.max(dead_after_ms);
             block.rows += 1;
             block.dead_rows += u32::from(dead_after_ms == 0);
-            block.last = Place::At(key, Side::After).to_edge();
+            block.last.set(Place::At(key, Side::After));
         }
-        Ok(())
     }
 
     /// From `place` on, `deletion` is in force in the partition; zero = none.
@@ -185,7 +214,7 @@ impl TableWriter {
             partition.range_deletion = deletion;
         }
         if let Some(block) = &mut self.block {
-            block.last = place.to_edge();
+            block.last.set(place);
         }
         if deletion != Timestamp::ZERO {
             self.note_range(deletion);
@@ -269,7 +298,7 @@ impl TableWriter {
                 key: partition.key.clone(),
                 first: Place::START.to_edge(),
                 open,
-                last: Place::START.to_edge(),
+                last: Mark::default(),
                 min_timestamp: Timestamp(u64::MAX),
                 max_timestamp: Timestamp::ZERO,
                 dead_after_ms: 0,
@@ -307,7 +336,7 @@ impl TableWriter {
                 Place::At(key, Side::Row) => Place::At(key, Side::Before).to_edge(),
                 other => other.to_edge(),
             };
-            block.last = block.first.clone();
+            block.last.set(block.first.place());
         }
         Ok(())
     }
@@ -331,7 +360,7 @@ impl TableWriter {
             token: block.token,
             key: block.key,
             first: block.first,
-            last: block.last,
+            last: block.last.to_edge(),
             open: block.open,
             min_timestamp: block.min_timestamp.min(block.max_timestamp),
             max_timestamp: block.max_timestamp,
@@ -431,6 +460,34 @@ impl TableWriter {
         self.written += self.pending.len() as u64;
         self.pending.clear();
         Ok(())
+    }
+}
+
+impl Default for Mark {
+    /// Before every key.
+    fn default() -> Self {
+        Self {
+            key: Vec::new(),
+            side: Some(Side::Before),
+        }
+    }
+}
+
+impl Mark {
+    fn set(&mut self, place: Place<'_>) {
+        self.key.clear();
+        self.side = match place {
+            Place::At(key, side) => {
+                self.key.extend_from_slice(key);
+                Some(side)
+            }
+            Place::End => None,
+        };
+    }
+
+    fn to_edge(&self) -> Edge {
+        let place = self.side.map(|side| Place::At(&self.key, side));
+        place.unwrap_or(Place::End).to_edge()
     }
 }
 

@@ -54,17 +54,27 @@ fn channel(number: u64) -> PartitionKey {
 /// Window 0 with four megabytes of text in five files.
 fn fill(vfs: &Arc<dyn Vfs>, options: EngineOptions) -> Engine {
     let engine = open(vfs, options).unwrap();
-    let mut random = Random(7);
-    for index in 1..=500 {
+    fill_window(&engine, 0, &mut Random(7), text);
+    engine
+}
+
+fn fill_window(
+    engine: &Engine,
+    window: i64,
+    random: &mut Random,
+    text: impl Fn(&mut Random) -> String,
+) {
+    let first = engine.applied_index() + 1;
+    for index in first..first + 500 {
         let rows: Vec<Operation> = (0..64)
-            .map(|row| insert(index * 64 + row, &text(&mut random)))
+            .map(|row| insert(index * 64 + row, &text(random)))
             .collect();
-        apply(&engine, index, &[mutation(&channel(index % 10), rows)]);
-        if index % 100 == 0 {
-            flush(&engine);
+        let channel = partition(&format!("channel {:02}", index % 10), window);
+        apply(engine, index, &[mutation(&channel, rows)]);
+        if (index + 1 - first).is_multiple_of(100) {
+            flush(engine);
         }
     }
-    engine
 }
 
 fn tables(vfs: &MemoryVfs) -> Vec<PathBuf> {
@@ -170,4 +180,37 @@ fn a_damaged_dictionary_is_an_error_at_opening_and_never_data() {
     }
     memory.write(path, sound);
     open(&vfs, large_options()).unwrap().verify().unwrap();
+}
+
+#[test]
+fn a_dictionary_serves_further_windows_until_another_one_serves_clearly_better() {
+    let engine = fill(&memory(), large_options());
+    compact(&engine, 2000);
+    let trained = |engine: &Engine| {
+        let metrics = engine.metrics();
+        (metrics.dictionaries_trained, metrics.dictionaries_reused)
+    };
+    assert_eq!(trained(&engine), (1, 0));
+    let first_bytes = engine.metrics().file_bytes;
+    let mut random = Random(8);
+    fill_window(&engine, 1, &mut random, text);
+    compact(&engine, 4000);
+    assert_eq!(trained(&engine), (1, 1), "like the window before");
+    let bytes = engine.metrics().file_bytes - first_bytes;
+    assert!(
+        bytes * 100 < first_bytes * 103,
+        "{bytes} after {first_bytes}"
+    );
+    // People begin to talk about something else.
+    let other = |random: &mut Random| {
+        let text = text(random).to_uppercase();
+        text.chars().rev().collect::<String>()
+    };
+    fill_window(&engine, 2, &mut random, other);
+    compact(&engine, 6000);
+    assert_eq!(trained(&engine), (2, 1), "unlike the windows before");
+    fill_window(&engine, 3, &mut random, other);
+    compact(&engine, 8000);
+    assert_eq!(trained(&engine), (2, 2));
+    engine.verify().unwrap();
 }
