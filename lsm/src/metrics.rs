@@ -18,6 +18,10 @@ pub struct EngineMetrics {
     pub files: usize,
     /// Their bytes.
     pub file_bytes: u64,
+    /// Files that no window refers to any more and that are not removed yet.
+    pub removing_files: u64,
+    /// Their bytes, which the file system still counts.
+    pub removing_bytes: u64,
     /// Groups of files by table and window.
     pub windows: usize,
     /// Bytes of filters, directories and top indexes in memory.

@@ -113,6 +113,11 @@ pub(crate) trait Engine: Send + Sync {
     /// Removes what [`Self::load_expiring`] stored, in the cheapest way the engine has. `Err` if it is still there.
     fn drop_expired(&mut self, now_ms: u64) -> Result<()>;
 
+    /// Waits until the space of what [`Self::drop_expired`] removed is back, for an engine that gives it back later.
+    fn wait_for_space(&self) -> Result<()> {
+        Ok(())
+    }
+
     /// What the engine was opened with, in one line.
     fn options(&self) -> String;
 }

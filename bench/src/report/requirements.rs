@@ -230,13 +230,16 @@ fn expired(report: &Report) -> Option<Line> {
     let read = of(OURS, "read_bytes")?;
     let millis = of(OURS, "milliseconds")?;
     let size = of(OURS, "window_bytes")? / 1e9;
+    let space = of(OURS, "milliseconds_until_space_is_back")?;
     let theirs = of(PEER, "milliseconds").map_or_else(String::new, |millis| {
-        format!(" (RocksDB, DeleteFilesInRange: {millis:.1} ms)")
+        format!("; RocksDB, DeleteFilesInRange: {millis:.1} ms")
     });
     Some(Line {
         what: "drop of an expired window of 1 GB",
         must: "0 bytes read, < 10 ms",
-        measured: format!("{size:.2} GB: {read:.0} bytes read, {millis:.1} ms{theirs}"),
+        measured: format!(
+            "{size:.2} GB: {read:.0} bytes read, {millis:.1} ms (space back after {space:.0} ms{theirs})"
+        ),
         holds: read < 0.5 && millis < 10.0,
     })
 }

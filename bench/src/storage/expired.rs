@@ -1,6 +1,7 @@
 //! The drop of a window in which everything has expired.
 //!
-//! The texts do not compress, so that the window has its size on disk as well.
+//! The texts do not compress, so that the window has its size on disk as well. The drop is over when the call returns
+//! and nothing of the window can be read; how long the disk takes to have its space back is told beside it.
 
 use std::time::Instant;
 
@@ -32,12 +33,15 @@ pub(super) fn run(run: &mut Run<'_>) -> Result<()> {
         let start = Instant::now();
         home.engine.drop_expired(EXPIRES_AT_MS + 1)?;
         let seconds = start.elapsed().as_secs_f64();
+        home.engine.wait_for_space()?;
+        let free_seconds = start.elapsed().as_secs_f64();
         let used = Used::now()?.since(before);
         let more = [
             ("window_bytes", float(bytes)),
             ("read_bytes", float(used.read_bytes.saturating_sub(asking))),
             ("written_bytes", float(used.written_bytes)),
             ("milliseconds", seconds * 1000.0),
+            ("milliseconds_until_space_is_back", free_seconds * 1000.0),
         ];
         add(run, kind, Sample::of(1, 1.0 / seconds, &more));
     }

@@ -56,6 +56,10 @@ impl Vfs for Beneath {
         self.0.hard_link(from, to)
     }
 
+    fn names_of(&self, path: &Path) -> Result<u64> {
+        self.0.names_of(path)
+    }
+
     fn lock(&self, _path: &Path) -> Result<Box<dyn Lock>> {
         Ok(Box::new(Covered))
     }

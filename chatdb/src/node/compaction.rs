@@ -8,7 +8,8 @@
 //! Merges read and write through one token bucket. It lets [`BASE_BYTES_PER_SECOND`] pass while little
 //! is due, so that merges leave the disk to reads and syncs, and so much more for every
 //! [`BACKLOG_STEP_BYTES`] that are due, so that they do not fall behind. A merge that is to stop is
-//! cancelled within [`SLICE`].
+//! cancelled within [`SLICE`]. Files that merges replaced, and those of windows that were dropped, are given back to
+//! the file system in steps of a few milliseconds through the same bucket.
 
 use crate::error::Result;
 use crate::tablet::Tablet;
@@ -24,6 +25,8 @@ const BASE_BYTES_PER_SECOND: u64 = 64 * 1024 * 1024;
 const BACKLOG_STEP_BYTES: u64 = 128 * 1024 * 1024;
 /// Longest sleep before the order to stop is looked at.
 const SLICE: Duration = Duration::from_millis(50);
+/// Giving bytes back to the file system costs the disk about this share of what writing them does.
+const REMOVAL_SHARE: u64 = 8;
 /// Every so many merges, the tablet that waited longest has its turn.
 const FAIR_TURN: u64 = 4;
 
@@ -135,6 +138,8 @@ impl Scheduler {
         while !self.stop.load(Ordering::Acquire) {
             self.measure(now_ms());
             let Some(at) = self.state.lock().choose() else {
+                // What readers still had after the merge that replaced it, and dropped tables.
+                self.tablets.iter().for_each(|tablet| self.remove(tablet));
                 return Ok(());
             };
             let outcome = self.tablets[at].engine().compact(now_ms(), self);
@@ -145,6 +150,7 @@ impl Scheduler {
                 state.places[at].is_due |= is_done;
             }
             after_each();
+            self.remove(&self.tablets[at]);
             if let CompactionOutcome::Done(report) = outcome? {
                 tracing::debug!(
                     tablet = self.tablets[at].group_id(),
@@ -155,6 +161,16 @@ impl Scheduler {
             }
         }
         Ok(())
+    }
+
+    /// Gives files that a tablet does not use any more back to the file system, step by step at the
+    /// pace of merges.
+    fn remove(&self, tablet: &Tablet) {
+        while let freed @ 1.. = tablet.engine().remove_step() {
+            if !self.spend(freed / REMOVAL_SHARE) {
+                return;
+            }
+        }
     }
 
     /// Looks at what is due in each tablet; not under the lock, which finished merges wait for.

@@ -2,6 +2,7 @@
 //!
 //! * Active windows: tiered. Four neighbors of similar size become one; what was merged before waits
 //!   for eight, then sixteen. Only neighbors in log order merge, so that sources stay ordered by time.
+//!   In the second half of a window eight have to come together: most are sealed before that.
 //! * A window whose end and grace have passed is sealed: one merge of all it has, with a trained
 //!   dictionary. Late writes are merged into it when they are a tenth of it, or four runs; that
 //!   rewrites only the fragments between their keys.

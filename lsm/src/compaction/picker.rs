@@ -26,6 +26,10 @@ const FAN_OUT: u64 = 8;
 /// A merge for the sake of dead rows needs one in so many rows or blocks to be dead.
 const DEAD_SHARE: u64 = 10;
 
+/// In the second half of a window, runs that were never merged wait for its seal unless they are so many
+/// times as many as a tier.
+const WAITING_TIERS: usize = 2;
+
 /// Late writes are merged with sealed fragments when they are one in so many of their bytes.
 const LATE_SHARE: u64 = 10;
 
@@ -38,6 +42,8 @@ pub(crate) struct Situation<'a> {
     pub(crate) window_ms: Option<u64>,
     /// Whether the window and its grace are over.
     pub(crate) is_over: bool,
+    /// Whether the second half of the window has begun.
+    pub(crate) is_half_over: bool,
     /// Time of the last applied entry.
     pub(crate) now_ms: u64,
 }
@@ -176,6 +182,8 @@ fn tier(runs: &[Run<'_>], situation: &Situation<'_>) -> Option<Job> {
         let (len, bytes) = (same().count(), same().map(|run| run.len).sum::<u64>());
         let wanted = if bytes < SMALL_BYTES {
             width
+        } else if merges == 0 && situation.is_half_over && !situation.is_over {
+            width * WAITING_TIERS
         } else {
             width << merges.min(4)
         };

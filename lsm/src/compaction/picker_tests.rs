@@ -53,6 +53,7 @@ fn pick(files: &[FileMeta], window_ms: Option<u64>, is_over: bool, now_ms: u64) 
         options: &options,
         window_ms,
         is_over,
+        is_half_over: is_over,
         now_ms,
     };
     pick_group(&candidates(files), &situation)
@@ -109,6 +110,27 @@ fn active_windows_merge_four_neighbors_of_one_size_and_what_was_merged_waits_for
         inputs.windows(2).all(|pair| pair[1] == pair[0] + 1),
         "{inputs:?}"
     );
+}
+
+#[test]
+fn what_was_never_merged_waits_for_the_seal_in_the_second_half_of_a_window_up_to_two_tiers() {
+    let options = EngineOptions::default();
+    let second_half = |files: &[FileMeta]| {
+        let situation = Situation {
+            options: &options,
+            window_ms: Some(1000),
+            is_over: false,
+            is_half_over: true,
+            now_ms: 0,
+        };
+        summary(pick_group(&candidates(files), &situation))
+    };
+    let large: Vec<_> = (1..=8).map(|number| file(number, 3 * MIB, ALL)).collect();
+    assert_eq!(second_half(&large[..7]), None);
+    assert_eq!(second_half(&large), Some((Reason::Tier, (1..=8).collect())));
+    // Very small ones cost nothing to merge.
+    let small: Vec<_> = (1..=4).map(|number| file(number, MIB / 8, ALL)).collect();
+    assert_eq!(second_half(&small), Some((Reason::Tier, (1..=4).collect())));
 }
 
 #[test]
@@ -230,6 +252,7 @@ fn what_a_placement_deletion_killed_is_purged_when_it_is_a_tenth_of_a_file() {
         options: &options,
         window_ms: Some(1000),
         is_over: true,
+        is_half_over: true,
         now_ms: 0,
     };
     let mut with = candidates(&files);

@@ -97,18 +97,22 @@ impl Output for Outputs<'_> {
 }
 
 impl Engine {
-    /// Runs the most useful compaction, if any. Returns whether there is more to do.
+    /// Runs the most useful compaction, if any, and removes the files that it replaced. Returns
+    /// whether there is more to do.
     ///
     /// `now_ms` decides what has expired and which windows are over. It must not be ahead of the
     /// time of any later read: use the time of the last applied entry, not the wall clock.
     pub fn compact_step(&self, now_ms: u64) -> Result<bool> {
-        match self.compact(now_ms, &Unpaced)? {
+        let outcome = self.compact(now_ms, &Unpaced)?;
+        while self.remove_step() > 0 {}
+        match outcome {
             CompactionOutcome::Done(_) => Ok(self.pick(now_ms).is_some()),
             CompactionOutcome::Idle | CompactionOutcome::Cancelled => Ok(false),
         }
     }
 
-    /// As [`Self::compact_step`], at the speed that `pace` allows, and says what was done.
+    /// As [`Self::compact_step`], at the speed that `pace` allows, and says what was done. The files
+    /// that were replaced or dropped wait for [`Self::remove_step`].
     ///
     /// A merge that fails or is cancelled leaves the engine as it was, and no file behind.
     pub fn compact(&self, now_ms: u64, pace: &dyn MergePace) -> Result<CompactionOutcome> {
@@ -169,12 +173,19 @@ impl Engine {
                 let end_ms = windowed.end_ms(window);
                 end_ms.saturating_add(self.options.seal_grace_ms) <= now_ms
             });
+            let is_half_over = windowed.is_some_and(|windowed| {
+                windowed
+                    .end_ms(window)
+                    .saturating_sub(windowed.window_ms / 2)
+                    <= now_ms
+            });
             // A table that nobody defined yet may have windows: it waits until it is defined.
             let is_known = window == Window::TIMELESS || windowed.is_some();
             let situation = Situation {
                 options: &self.options,
                 window_ms: windowed.map(|windowed| windowed.window_ms),
                 is_over,
+                is_half_over,
                 now_ms,
             };
             let candidates: Vec<Candidate<'_>> = files
@@ -242,10 +253,10 @@ impl Engine {
         let (is_cancelled, written) = (outputs.is_cancelled, outputs.written_bytes());
         let Outputs { done, paths, .. } = outputs;
         if let Err(error) = finished {
-            self.abandon(&paths);
+            self.remove_now(paths);
             return match error.kind() {
                 ErrorKind::Closed if is_cancelled => Ok(None),
-                _ => Err(error),
+                _ => self.make_space(Err(error)),
             };
         }
         let report = report(pick, &done, written);
@@ -300,18 +311,6 @@ impl Engine {
         })
     }
 
-    /// Removes what a merge wrote in vain. A failure costs space until the next start.
-    fn abandon(&self, paths: &[PathBuf]) {
-        for path in paths {
-            if let Err(error) = self.vfs.remove(path) {
-                tracing::warn!(
-                    error = error.chain(),
-                    "cannot remove the output of a merge that did not end"
-                );
-            }
-        }
-    }
-
     /// Replaces `gone` by `made` in one edit, and forgets placement deletions that have become
     /// useless by it.
     fn replace(&self, gone: &[Arc<TableFile>], made: Vec<Arc<TableFile>>) -> Result<()> {
@@ -321,7 +320,7 @@ impl Engine {
             ..Edit::default()
         };
         self.commit(Change { edit, added: made }, useful_epochs, |_| ())?;
-        self.remove_files(gone);
+        self.remove_later(gone);
         Ok(())
     }
 }

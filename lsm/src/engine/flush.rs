@@ -1,5 +1,6 @@
 //! Writing frozen memtables to SSTables: one file per table and window, one manifest edit.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -37,11 +38,11 @@ impl Engine {
         let Some(frozen) = state.frozen.first() else {
             return Ok(false);
         };
-        let mut files = Vec::new();
-        let written = self.write_memtable(frozen, &mut files);
+        let (mut files, mut paths) = (Vec::new(), Vec::new());
+        let written = self.write_memtable(frozen, &mut files, &mut paths);
         if let Err(error) = written.and_then(|()| self.vfs.sync_dir(&self.dir)) {
-            self.remove_files(&files);
-            return Err(error);
+            self.remove_now(paths);
+            return self.make_space(Err(error));
         }
         let flushed = Flushed {
             index: frozen.index,
@@ -64,7 +65,13 @@ impl Engine {
         Ok(!self.state().frozen.is_empty())
     }
 
-    fn write_memtable(&self, frozen: &Frozen, files: &mut Vec<Arc<TableFile>>) -> Result<()> {
+    /// Writes the files of a memtable; `paths` names all of them, finished or not.
+    fn write_memtable(
+        &self,
+        frozen: &Frozen,
+        files: &mut Vec<Arc<TableFile>>,
+        paths: &mut Vec<PathBuf>,
+    ) -> Result<()> {
         let memtable = frozen.memtable.read();
         let indexes = memtable.indexes().unwrap_or((frozen.index, frozen.index));
         let mut current: Option<(TableId, Window, NewFile)> = None;
@@ -78,7 +85,9 @@ impl Engine {
                     files.push(self.finish_file(file, |_| ())?);
                 }
                 let options = self.writer_options(table, window, indexes);
-                current = Some((table, window, self.new_file(options)?));
+                let file = self.new_file(options)?;
+                paths.push(table_path(&self.dir, file.number()));
+                current = Some((table, window, file));
             }
             if let Some((_, _, file)) = &mut current {
                 write_partition(&mut file.writer, token, key, partition)?;

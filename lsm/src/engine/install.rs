@@ -79,7 +79,7 @@ impl Engine {
         writer.index = wanted.flushed.index;
         writer.timestamp = wanted.flushed.timestamp.max(Timestamp::ZERO);
         drop(writer);
-        self.remove_files(&gone);
+        self.remove_later(&gone);
         add(&self.counters.installs, 1);
         Ok(wanted.flushed)
     }

@@ -25,6 +25,7 @@ mod digest;
 mod flush;
 mod inspect;
 mod install;
+mod obsolete;
 mod read;
 mod recovery;
 mod request;
@@ -74,6 +75,7 @@ pub struct Engine {
     tables: RwLock<BTreeMap<TableId, TableOptions>>,
     dead_runs: DeadRuns,
     dictionaries: dictionaries::Dictionaries,
+    obsolete: obsolete::Obsolete,
     counters: Counters,
     _lock: Box<dyn Lock>,
 }
@@ -162,7 +164,7 @@ impl Engine {
             Some(epochs)
         };
         self.commit(change, epochs, |_| ())?;
-        self.remove_files(&gone);
+        self.remove_later(&gone);
         Ok(())
     }
 
@@ -210,6 +212,7 @@ impl Engine {
             metrics.file_bytes += file.meta.len;
             metrics.pinned_bytes += file.table.pinned_bytes();
         }
+        (metrics.removing_files, metrics.removing_bytes) = self.obsolete.gauges();
         metrics.cache = self.options.cache.metrics();
         metrics
     }
@@ -259,17 +262,10 @@ impl Engine {
             .roll(self.vfs.as_ref(), &version.to_edit(next_file))?;
         Ok(())
     }
+}
 
-    /// Removes files that no version refers to any more. A failure costs space until the next
-    /// start sweeps them, so it is reported and not returned.
-    fn remove_files(&self, files: &[Arc<TableFile>]) {
-        for file in files {
-            if let Err(error) = self.vfs.remove(file.table.path()) {
-                tracing::warn!(
-                    error = error.chain(),
-                    "cannot remove a file that is not used"
-                );
-            }
-        }
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.remove_all();
     }
 }

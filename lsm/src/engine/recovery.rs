@@ -8,6 +8,7 @@ use parking_lot::{Mutex, RwLock};
 
 use super::dead_runs::DeadRuns;
 use super::dictionaries::Dictionaries;
+use super::obsolete::Obsolete;
 use super::state::{State, Writer};
 use super::{Engine, Files};
 use crate::error::Result;
@@ -62,6 +63,7 @@ pub(super) fn open(vfs: Arc<dyn Vfs>, dir: &Path, options: EngineOptions) -> Res
         tables: RwLock::new(BTreeMap::new()),
         dead_runs: DeadRuns::new(),
         dictionaries: Dictionaries::default(),
+        obsolete: Obsolete::default(),
         counters: Counters::default(),
         _lock: lock,
         vfs,

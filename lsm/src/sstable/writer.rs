@@ -12,6 +12,7 @@ use super::filter::FilterBuilder;
 use super::format::{Extent, Footer, FrameKind, INDEX_ENTRIES, VERSION};
 use super::frame::FrameEncoder;
 use super::index::BlockProperties;
+use super::open::SsTable;
 use super::properties::Properties;
 use crate::error::{Error, Result};
 use crate::row::range::{Edge, Place, Side};
@@ -75,6 +76,14 @@ struct Mark {
     key: Vec<u8>,
     /// `None`: after every key.
     side: Option<Side>,
+}
+
+impl SsTable {
+    /// Gives the bytes behind the first `len` back to the file system: for a file without a name, that
+    /// nobody reads any more.
+    pub(crate) fn cut(&self, len: u64) -> Result<()> {
+        self.file.set_len(len)
+    }
 }
 
 /// Writes one SSTable.

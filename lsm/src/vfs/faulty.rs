@@ -398,6 +398,11 @@ impl Vfs for FaultyVfs {
         self.record(to, true, None)
     }
 
+    fn names_of(&self, path: &Path) -> Result<u64> {
+        self.enter_atomic("inspect", path)?;
+        self.memory.names_of(path)
+    }
+
     fn lock(&self, path: &Path) -> Result<Box<dyn Lock>> {
         self.enter_atomic("lock", path)?;
         self.memory.lock(path)

@@ -216,6 +216,13 @@ impl Vfs for MemoryVfs {
         Ok(())
     }
 
+    fn names_of(&self, path: &Path) -> Result<u64> {
+        let file = self.file(path)?;
+        let tree = self.tree.lock();
+        let same = tree.files.values().filter(|it| Arc::ptr_eq(it, &file));
+        Ok(same.count() as u64)
+    }
+
     fn lock(&self, path: &Path) -> Result<Box<dyn Lock>> {
         if !self.tree.lock().locks.insert(path.to_path_buf()) {
             return Err(Error::invalid(format!(

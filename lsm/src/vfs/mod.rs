@@ -61,6 +61,9 @@ pub trait Vfs: Send + Sync + fmt::Debug {
     /// Gives the file `from` a second name. Fails if `to` exists.
     fn hard_link(&self, from: &Path, to: &Path) -> Result<()>;
 
+    /// How many names the file `path` has, this one included.
+    fn names_of(&self, path: &Path) -> Result<u64>;
+
     /// Takes the lock file `path`, created if missing, until the result is dropped or the process
     /// ends. Fails with [`crate::ErrorKind::Invalid`] at once if somebody else holds it.
     fn lock(&self, path: &Path) -> Result<Box<dyn Lock>>;

@@ -6,7 +6,7 @@
 
 use std::fs::{self, OpenOptions, TryLockError};
 use std::io::{Error as IoError, ErrorKind as IoErrorKind};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -97,6 +97,11 @@ impl Vfs for OsVfs {
 
     fn hard_link(&self, from: &Path, to: &Path) -> Result<()> {
         fs::hard_link(from, to).map_err(|cause| Error::io("link", from, cause))
+    }
+
+    fn names_of(&self, path: &Path) -> Result<u64> {
+        let metadata = fs::metadata(path).map_err(|cause| Error::io("inspect", path, cause))?;
+        Ok(metadata.nlink())
     }
 
     fn lock(&self, path: &Path) -> Result<Box<dyn Lock>> {

@@ -70,6 +70,9 @@ impl Vfs for Watched {
     fn hard_link(&self, from: &Path, to: &Path) -> lsm::Result<()> {
         self.vfs.hard_link(from, to)
     }
+    fn names_of(&self, path: &Path) -> lsm::Result<u64> {
+        self.vfs.names_of(path)
+    }
     fn lock(&self, path: &Path) -> lsm::Result<Box<dyn Lock>> {
         self.vfs.lock(path)
     }

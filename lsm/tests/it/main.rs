@@ -25,6 +25,7 @@ mod memory;
 mod metrics;
 mod model;
 mod ordered;
+mod removal;
 mod row_room;
 mod snapshots;
 mod testing_page;

@@ -51,7 +51,12 @@ fn names_are_created_once_listed_sorted_renamed_linked_and_removed() {
         assert_eq!(vfs.list(dir).unwrap(), ["a", "b", "c"]);
         vfs.rename(&dir.join("a"), &dir.join("b")).unwrap();
         assert_eq!(vfs.list(dir).unwrap(), ["b", "c"]);
+        assert_eq!(vfs.names_of(&dir.join("b")).unwrap(), 1);
         vfs.hard_link(&dir.join("b"), &dir.join("d")).unwrap();
+        for name in ["b", "d"] {
+            assert_eq!(vfs.names_of(&dir.join(name)).unwrap(), 2);
+        }
+        vfs.names_of(&dir.join("missing")).unwrap_err();
         assert!(vfs.hard_link(&dir.join("b"), &dir.join("c")).is_err());
         vfs.remove(&dir.join("b")).unwrap();
         let mut byte = [0];

@@ -11,7 +11,6 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use anyhow::Result;
-use bytes::Bytes;
 use lsm::log::{Log, LogOptions};
 use lsm::vfs::{OsVfs, Vfs};
 use lsm::{BlockCache, Engine as Tablet, EngineOptions, SliceRead, TableOptions, WindowOptions};
@@ -44,7 +43,7 @@ impl Ours {
             origin_ms: 0,
         });
         tablet.define_table(TABLE, TableOptions { windowed })?;
-        let node = Node::new(log, tablet, setup.memtable_bytes);
+        let node = Node::new(log, tablet, setup.memtable_bytes)?;
         // What is replayed may have to be flushed on the way; compaction can wait until the engine is open.
         let flush = node.spawn("flush", Node::flush_full);
         node.recover()?;
@@ -59,9 +58,11 @@ impl Ours {
 
     /// Stores messages without the log.
     fn store(&self, messages: &[Message<'_>], expires_at_ms: Option<u64>) -> Result<()> {
-        let payloads: Vec<Bytes> = messages.iter().map(rows::payload).collect();
-        let (changes, newest_ms) = node::changes(&payloads, expires_at_ms)?;
-        self.node.load(changes, newest_ms)
+        for entry in rows::entries(messages) {
+            let (changes, newest_ms) = node::changes(&entry, expires_at_ms)?;
+            self.node.load(changes, entry.len(), newest_ms)?;
+        }
+        Ok(())
     }
 
     /// Reads a page, in several reads if the engine cuts it at its tombstone budget.
@@ -96,7 +97,7 @@ impl Engine for Ours {
 
     fn delete(&self, channel: u64, bucket: u64, ids: &[u64]) -> Result<()> {
         let changes = ids.iter().map(|id| rows::delete(channel, bucket, *id));
-        self.node.load(changes.collect(), 0)
+        self.node.load(changes.collect(), 32 * ids.len(), 0)
     }
 
     fn page(&self, channel: u64, bucket: u64, limit: usize, seen: &mut Seen) -> Result<()> {
@@ -137,9 +138,14 @@ impl Engine for Ours {
     }
 
     fn drop_expired(&mut self, now_ms: u64) -> Result<()> {
-        self.node.compact(now_ms)?;
+        self.node.drop_expired(now_ms)?;
         let left = self.file_bytes()?;
         anyhow::ensure!(left == 0, "{left} bytes are still there");
+        Ok(())
+    }
+
+    fn wait_for_space(&self) -> Result<()> {
+        self.node.wait_for_space();
         Ok(())
     }
 
@@ -147,8 +153,8 @@ impl Engine for Ours {
         let options = EngineOptions::default();
         format!(
             "chatdb: one window per ten days, zstd level {}, blocks of {} KiB, partition filters; memtable {} MiB \
-             (writers are slowed from 1.5 of it on, stopped at 3), cache {} MiB; log segments of {} MiB, one entry per \
-             message, one sync for all that wait, made by one of them; one thread each for flush and compaction; the expired window \
+             (writers are slowed from 1.5 of it on, more and more up to 3), cache {} MiB; log segments of {} MiB, one entry for \
+             messages handed in together, one sync for all that wait, made by one of them; one thread each for flush and compaction; the expired window \
              has a time to live on every row",
             options.compression_level,
             options.block_bytes >> 10,

@@ -1,7 +1,7 @@
 //! Messages as rows of a table, and as payloads of the log.
 
 use anyhow::{Context, Result};
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use lsm::{
     CellValue, CellWrite, Change, ColumnId, Liveness, Mutation, Operation, PartitionKey, Row,
     TableId, Window,
@@ -30,15 +30,51 @@ fn token(channel: u64) -> u64 {
     channel.wrapping_mul(0x9E37_79B9_7F4A_7C15)
 }
 
+/// Most commands and bytes of one entry of the log, as in chatdb.
+const ENTRY_COMMANDS_MAX: usize = 1024;
+const ENTRY_BYTES_MAX: usize = 256 << 10;
+
+/// The log entries of messages that are handed in together, in order: the commands of each entry one after another,
+/// each behind its length. So chatdb proposes what waits at the same time.
+pub(super) fn entries(messages: &[Message<'_>]) -> Vec<Bytes> {
+    let mut entries = Vec::new();
+    let (mut entry, mut count) = (BytesMut::new(), 0);
+    for message in messages {
+        let len = 32 + message.content.len();
+        if count == ENTRY_COMMANDS_MAX || (count > 0 && entry.len() + len > ENTRY_BYTES_MAX) {
+            entries.push(entry.split().freeze());
+            count = 0;
+        }
+        count += 1;
+        entry.put_u32_le(u32::try_from(len).unwrap_or(u32::MAX));
+        put_payload(&mut entry, message);
+    }
+    if count > 0 {
+        entries.push(entry.freeze());
+    }
+    entries
+}
+
+/// The commands of a log entry, which share its bytes.
+pub(super) fn commands(entry: &Bytes) -> impl Iterator<Item = Result<Bytes>> {
+    let mut rest = entry.clone();
+    std::iter::from_fn(move || {
+        let prefix = *rest.first_chunk::<4>()?;
+        rest.advance(4);
+        let len = usize::try_from(u32::from_le_bytes(prefix)).unwrap_or(usize::MAX);
+        let is_whole = len <= rest.len();
+        let command = rest.split_to(len.min(rest.len()));
+        Some(is_whole.then_some(command).context("a short entry"))
+    })
+}
+
 /// What the log keeps of a message: channel, bucket, complement of the id (each in key order), author, text.
-pub(super) fn payload(message: &Message<'_>) -> Bytes {
-    let mut payload = BytesMut::with_capacity(32 + message.content.len());
+fn put_payload(payload: &mut BytesMut, message: &Message<'_>) {
     payload.put_u64(message.channel);
     payload.put_u64(message.bucket());
     payload.put_u64(!message.id);
     payload.put_u64_le(message.author);
     payload.put_slice(message.content);
-    payload.freeze()
 }
 
 /// The row of a payload, whose bytes it shares, and when it was written; `expires_at_ms` for all of it.
