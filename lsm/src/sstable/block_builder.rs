@@ -19,6 +19,30 @@ pub(super) struct BlockBuilder {
     has_edges: bool,
 }
 
+/// How much a block held at some time.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Mark {
+    bytes: usize,
+    entries: usize,
+    partitions: usize,
+}
+
+/// What a block holds behind a [`Mark`].
+#[derive(Debug)]
+pub(super) struct Tail {
+    bytes: Vec<u8>,
+    offsets: Vec<usize>,
+    base: Option<Timestamp>,
+    has_edges: bool,
+}
+
+impl Mark {
+    /// Bytes of the block up to here.
+    pub(super) fn bytes(self) -> usize {
+        self.bytes
+    }
+}
+
 /// A partition header as the builder takes it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Header<'a> {
@@ -62,6 +86,47 @@ impl BlockBuilder {
     /// Bytes that the block has so far.
     pub(super) fn size(&self) -> usize {
         self.bytes.len() + 2 * (self.offsets.len() + self.partitions.len())
+    }
+
+    /// What it holds now.
+    pub(super) fn mark(&self) -> Mark {
+        Mark {
+            bytes: self.bytes.len(),
+            entries: self.offsets.len(),
+            partitions: self.partitions.len(),
+        }
+    }
+
+    /// Takes out what was added since `mark`: one partition from its header on. `has_edges` says
+    /// whether what stays has edges.
+    pub(super) fn split_off(&mut self, mark: Mark, has_edges: bool) -> Tail {
+        let down = |offset: usize| offset - mark.bytes + BLOCK_HEADER_BYTES;
+        let offsets = self.offsets.split_off(mark.entries);
+        self.partitions.truncate(mark.partitions);
+        let tail = Tail {
+            bytes: self.bytes.split_off(mark.bytes),
+            offsets: offsets.into_iter().map(down).collect(),
+            // Bodies are encoded with it, and any timestamp will do.
+            base: self.base,
+            has_edges: self.has_edges,
+        };
+        self.has_edges = has_edges;
+        tail
+    }
+
+    /// Begins a block with a partition that was split off another one.
+    pub(super) fn begin_with(&mut self, tail: Tail) {
+        self.begin(Timestamp::ZERO);
+        self.bytes.extend_from_slice(&tail.bytes);
+        self.offsets = tail.offsets;
+        self.partitions.push(0);
+        self.base = tail.base;
+        self.has_edges = tail.has_edges;
+    }
+
+    /// Whether there are edges of range deletions.
+    pub(super) fn has_edges(&self) -> bool {
+        self.has_edges
     }
 
     /// Adds a partition header.

@@ -172,11 +172,19 @@ impl FileCursor {
     }
 
     fn start(&mut self) -> Result<()> {
-        let Span { first, last } = self.span;
+        let Span { first, last, head } = self.span;
         if first == last {
             return self.enter(first);
         }
         let slice = &*self.slice;
+        if let Some(extent) = head
+            && !slice.reverse
+            && slice.from.place() == Place::START
+        {
+            // Nothing in it is dead, so that it would hardly be skipped.
+            self.reader.data_at(first, extent)?;
+            return self.enter(first);
+        }
         let number = match (slice.reverse, &slice.from, &slice.to) {
             (false, from, _) if from.place() == Place::START => first,
             (true, _, Edge::End) => last,
@@ -276,6 +284,7 @@ impl FileCursor {
 
     /// Loads block `number` and stands at its first item within the slice, or moves on.
     fn enter(&mut self, number: u32) -> Result<()> {
+        // A block that was just loaded is found without the index.
         let block = self.reader.data(number)?;
         let slice = &*self.slice;
         let in_block = |error| self.reader.in_block(error, number);

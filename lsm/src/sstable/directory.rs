@@ -1,10 +1,14 @@
 //! The partition directory: partitions that span several blocks, for O(1) head and tail.
 //!
-//! It has fewer entries than the file has blocks, so it is pinned in memory.
+//! It has fewer entries than the file has blocks, so it is pinned in memory. It says where the first
+//! block lies, so that a page from the start of a partition needs no block of the index: where
+//! those are in no cache, that is one read of the disk instead of two.
 #![deny(clippy::indexing_slicing)]
 
 use bytes::Bytes;
 
+use super::format::Extent;
+use super::index::decode_extent;
 use crate::encoding::{DecodeError, Reader, varint};
 use crate::limits::ENGINE_KEY_BYTES_MAX;
 use crate::row::{Timestamp, codec};
@@ -26,12 +30,20 @@ pub(crate) struct DirectoryEntry {
     pub(crate) has_static: bool,
     /// Rows, dead ones included.
     pub(crate) rows: u64,
+    /// Where its first block is, if nothing in that is dead at any time; otherwise the index knows
+    /// more about it. Files before version 3 do not say.
+    pub(crate) head: Option<Extent>,
 }
+
+const HAS_STATIC: u8 = 1;
+const HAS_HEAD: u8 = 2;
 
 impl DirectoryEntry {
     /// Appends the entry to the directory.
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
-        out.push(u8::from(self.has_static));
+        let mut flags = if self.has_static { HAS_STATIC } else { 0 };
+        flags |= if self.head.is_some() { HAS_HEAD } else { 0 };
+        out.push(flags);
         out.extend_from_slice(&self.token.to_le_bytes());
         codec::put_bytes(out, &self.key);
         varint::encode(out, u64::from(self.first_block));
@@ -41,6 +53,10 @@ impl DirectoryEntry {
         );
         varint::encode(out, self.deletion.0);
         varint::encode(out, self.rows);
+        if let Some(head) = self.head {
+            varint::encode(out, head.offset);
+            varint::encode(out, u64::from(head.len));
+        }
     }
 }
 
@@ -71,6 +87,11 @@ pub(crate) fn decode(
         let last = first.saturating_add(reader.varint("last block")?);
         let deletion = Timestamp(reader.varint("partition deletion")?);
         let rows = reader.varint("rows of a partition")?;
+        let head = if flags & HAS_HEAD == 0 {
+            None
+        } else {
+            Some(decode_extent(&mut reader)?)
+        };
         let (Ok(first_block), Ok(last_block)) = (u32::try_from(first), u32::try_from(last)) else {
             return Err(reader.error("block numbers of 32 bits"));
         };
@@ -80,14 +101,19 @@ pub(crate) fn decode(
             first_block,
             last_block,
             deletion,
-            has_static: flags == 1,
+            has_static: flags & HAS_STATIC != 0,
             rows,
+            head,
         };
         let follows = entries.last().is_none_or(|before| {
             (before.token, &before.key) < (entry.token, &entry.key)
                 && before.last_block <= entry.first_block
         });
-        if flags > 1 || !follows || first_block >= last_block || last_block >= block_count {
+        if flags & !(HAS_STATIC | HAS_HEAD) != 0
+            || !follows
+            || first_block >= last_block
+            || last_block >= block_count
+        {
             return Err(reader.error("directory entries in order"));
         }
         entries.push(entry);

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 /// First bytes of the footer.
 pub(crate) const MAGIC: [u8; 8] = *b"chdb-sst";
 /// Version that this build writes; older ones stay readable.
-pub(crate) const VERSION: u32 = 2;
+pub(crate) const VERSION: u32 = 3;
 /// Some blocks need the dictionary at the start of the file.
 pub(crate) const FEATURE_DICTIONARY: u32 = 1;
 /// Features without which a file cannot be read.

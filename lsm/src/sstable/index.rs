@@ -93,6 +93,13 @@ impl BlockProperties {
         (self.token, &self.key, self.first.place())
     }
 
+    /// Where the block is, if it holds rows and nothing in it is dead at any time: then a reader that
+    /// begins there need not ask whether to skip it.
+    pub(crate) fn head(&self) -> Option<Extent> {
+        let is_live = self.rows > 0 && self.dead_rows == 0 && self.dead_after_ms == u64::MAX;
+        is_live.then_some(self.extent)
+    }
+
     /// What is true of all blocks of an index block, as if they were one block; `extent` is that
     /// of the index block. `None` without entries.
     pub(crate) fn group(extent: Extent, entries: &[Self]) -> Option<Self> {
@@ -229,7 +236,8 @@ fn encode_extent(out: &mut Vec<u8>, extent: Extent) {
     varint::encode(out, u64::from(extent.len));
 }
 
-fn decode_extent(reader: &mut Reader<'_>) -> Result<Extent, DecodeError> {
+/// Decodes offset and length of a block.
+pub(super) fn decode_extent(reader: &mut Reader<'_>) -> Result<Extent, DecodeError> {
     let offset = reader.varint("offset of a block")?;
     Ok(Extent {
         offset,

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::block::DataBlock;
 use super::directory;
-use super::format::{FrameKind, INDEX_ENTRIES};
+use super::format::{Extent, FrameKind, INDEX_ENTRIES};
 use super::frame::FRAME_HEADER_BYTES;
 use super::index::{BlockProperties, IndexBlock};
 use super::open::SsTable;
@@ -33,6 +33,8 @@ pub(crate) struct Span {
     pub(crate) first: u32,
     /// Number of the last block.
     pub(crate) last: u32,
+    /// Where the first block is, if it need not be asked for in the index.
+    pub(crate) head: Option<Extent>,
 }
 
 /// Reads one SSTable on behalf of one read or compaction. Remembers the last blocks, so that
@@ -43,6 +45,8 @@ pub(crate) struct TableReader {
     cache: Option<Arc<BlockCache>>,
     last_index: Option<(usize, Arc<IndexBlock>)>,
     last_data: Option<(u32, Arc<DataBlock>)>,
+    /// The data block that was looked for last, and its offset.
+    last_offset: (u32, u64),
     /// What the reads cost.
     pub(crate) stats: ReadStats,
 }
@@ -57,6 +61,7 @@ impl TableReader {
             cache,
             last_index: None,
             last_data: None,
+            last_offset: (0, 0),
             stats,
         }
     }
@@ -127,15 +132,26 @@ impl TableReader {
         let Some(entry) = index.entries.get(at) else {
             return Err(self.index_error("an entry for every block"));
         };
-        let key = (self.table.cache_id, entry.extent.offset);
+        self.data_at(number, entry.extent)
+    }
+
+    /// Data block `number`, which is known to be at `extent`.
+    pub(crate) fn data_at(&mut self, number: u32, extent: Extent) -> Result<Arc<DataBlock>> {
+        if let Some((last, block)) = &self.last_data
+            && *last == number
+        {
+            return Ok(Arc::clone(block));
+        }
+        self.last_offset = (number, extent.offset);
+        let key = (self.table.cache_id, extent.offset);
         let cached = self.cache.as_ref().and_then(|cache| cache.get(key));
         let block = if let Some(CachedBlock::Data(block)) = cached {
             self.stats.blocks_cached += 1;
             block
         } else {
-            let payload = self.read(FrameKind::Data, entry.extent)?;
-            let block = DataBlock::decode(payload)
-                .map_err(|error| self.in_file(error, entry.extent.offset))?;
+            let payload = self.read(FrameKind::Data, extent)?;
+            let block =
+                DataBlock::decode(payload).map_err(|error| self.in_file(error, extent.offset))?;
             let block = Arc::new(block);
             if let Some(cache) = &self.cache {
                 cache.insert(key, CachedBlock::Data(Arc::clone(&block)));
@@ -146,7 +162,7 @@ impl TableReader {
         Ok(block)
     }
 
-    fn read(&mut self, kind: FrameKind, extent: super::format::Extent) -> Result<Bytes> {
+    fn read(&mut self, kind: FrameKind, extent: Extent) -> Result<Bytes> {
         self.stats.blocks_read += 1;
         self.stats.bytes_read += u64::from(extent.len);
         let table = &self.table;
@@ -192,12 +208,14 @@ impl TableReader {
             return Ok(Some(Span {
                 first: entry.first_block,
                 last: entry.last_block,
+                head: entry.head,
             }));
         }
         let block = self.find_block(token, key, Place::START)?;
         Ok(block.map(|number| Span {
             first: number,
             last: number,
+            head: None,
         }))
     }
 
@@ -218,7 +236,10 @@ impl TableReader {
                 static_row: None,
             }));
         }
-        let block = self.data(span.first)?;
+        let block = match span.head {
+            Some(extent) => self.data_at(span.first, extent)?,
+            None => self.data(span.first)?,
+        };
         let in_file = |error| self.in_block(error, span.first);
         let at = block.seek_partition(token, key).map_err(in_file)?;
         let Some((header, ..)) = block.partition(at).map_err(in_file)? else {
@@ -269,12 +290,14 @@ impl TableReader {
     /// An error for something wrong within data block `number`, at the offset of the block.
     pub(crate) fn in_block(&self, error: DecodeError, number: u32) -> Error {
         let at = number as usize;
-        let offset = self
+        let indexed = self
             .last_index
             .as_ref()
             .filter(|(index, _)| *index == at / INDEX_ENTRIES)
             .and_then(|(_, block)| block.entries.get(at % INDEX_ENTRIES))
-            .map_or(0, |entry| entry.extent.offset);
+            .map(|entry| entry.extent.offset);
+        let (last, offset) = self.last_offset;
+        let offset = indexed.unwrap_or(if last == number { offset } else { 0 });
         let expected = format!("{} at byte {} of the block", error.expected, error.at);
         Error::corrupt(&self.table.path, offset, expected, "something else")
     }

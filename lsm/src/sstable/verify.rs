@@ -109,6 +109,11 @@ impl SsTable {
         if data_end != self.footer.index_offset {
             return Err(self.gap(data_end));
         }
+        if self.footer.version >= 3 {
+            for entry in &mut walk.directory {
+                entry.head = reader.properties(entry.first_block)?.head();
+            }
+        }
         if walk.directory != self.directory {
             let offset = self.footer.directory.offset;
             let expected = "an entry for each partition of several blocks, as the blocks tell";
@@ -310,6 +315,7 @@ impl Walk {
                 deletion: header.deletion,
                 has_static: header.static_row.is_some(),
                 rows: 0,
+                head: None,
             },
             place: None,
             in_force: Timestamp::ZERO,

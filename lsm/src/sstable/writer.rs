@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::block_builder::{BlockBuilder, Header};
+use super::block_builder::{BlockBuilder, Header, Mark as BuilderMark};
 use super::dictionary::Trained;
 use super::directory::DirectoryEntry;
 use super::filter::FilterBuilder;
@@ -21,6 +21,9 @@ use crate::vfs::{File, Vfs};
 
 /// A block is never larger than this before compression, unless a single row is.
 const BLOCK_BYTES_HARD: usize = 64 * 1024;
+/// A partition that does not fit is begun in a block of its own if what comes before it is at least
+/// one in so many parts of a block: less would make many small blocks, and leaves most of a page.
+const SPLIT_SHARE: usize = 4;
 /// Bytes collected before they are written to the file.
 const WRITE_BYTES: usize = 256 * 1024;
 
@@ -86,6 +89,15 @@ impl SsTable {
     }
 }
 
+/// What the block being written holds of partitions before the current one.
+#[derive(Debug)]
+struct Earlier {
+    block: OpenBlock,
+    /// Where it ends.
+    mark: BuilderMark,
+    has_edges: bool,
+}
+
 /// Writes one SSTable.
 #[derive(Debug)]
 pub(crate) struct TableWriter {
@@ -98,6 +110,8 @@ pub(crate) struct TableWriter {
     written: u64,
     dictionary_len: u32,
     builder: BlockBuilder,
+    earlier: Option<Earlier>,
+    /// The block being written, as far as the current partition goes.
     block: Option<OpenBlock>,
     partition: Option<OpenPartition>,
     index: Vec<BlockProperties>,
@@ -119,6 +133,7 @@ impl TableWriter {
             written: 0,
             dictionary_len: 0,
             builder: BlockBuilder::default(),
+            earlier: None,
             block: None,
             partition: None,
             index: Vec::new(),
@@ -144,6 +159,7 @@ impl TableWriter {
         if self.builder_is_full(key.len()) {
             self.finish_block()?;
         }
+        self.leave_earlier();
         let key = Bytes::copy_from_slice(key);
         self.filter.add(token, &key);
         if self.properties.partitions == 0 {
@@ -276,6 +292,7 @@ impl TableWriter {
             return Ok(());
         };
         if partition.first_block < current {
+            let first = self.index.get(partition.first_block as usize);
             let entry = DirectoryEntry {
                 token: partition.token,
                 key: partition.key,
@@ -284,6 +301,7 @@ impl TableWriter {
                 deletion: partition.deletion,
                 has_static: partition.has_static,
                 rows: partition.rows,
+                head: first.and_then(BlockProperties::head),
             };
             entry.encode(&mut self.directory);
         }
@@ -301,7 +319,9 @@ impl TableWriter {
             } else {
                 Timestamp::ZERO
             };
-            self.builder.begin(open);
+            if self.earlier.is_none() {
+                self.builder.begin(open);
+            }
             self.block = Some(OpenBlock {
                 token: partition.token,
                 key: partition.key.clone(),
@@ -338,6 +358,10 @@ impl TableWriter {
         if self.builder.item_count() == 0 || !self.builder_is_full(more) {
             return Ok(());
         }
+        self.split()?;
+        if self.builder.item_count() == 0 || !self.builder_is_full(more) {
+            return Ok(());
+        }
         self.finish_block()?;
         self.header(None, true);
         if let Some(block) = &mut self.block {
@@ -350,10 +374,49 @@ impl TableWriter {
         Ok(())
     }
 
-    fn finish_block(&mut self) -> Result<()> {
-        let Some(block) = self.block.take().filter(|_| !self.builder.is_empty()) else {
+    /// What is in the block now belongs to partitions before the one that begins.
+    fn leave_earlier(&mut self) {
+        let Some(block) = self.block.take() else {
+            return;
+        };
+        let block = match self.earlier.take() {
+            Some(earlier) => earlier.block.with(block),
+            None => block,
+        };
+        self.earlier = Some(Earlier {
+            block,
+            mark: self.builder.mark(),
+            has_edges: self.builder.has_edges(),
+        });
+    }
+
+    /// The current partition goes on in another block: if enough comes before it in this one, that
+    /// ends there, so that the partition begins with a block and its first page is in one.
+    fn split(&mut self) -> Result<()> {
+        let least = self.block_bytes / SPLIT_SHARE;
+        let Some(earlier) = self.earlier.take_if(|it| it.mark.bytes() >= least) else {
             return Ok(());
         };
+        let tail = self.builder.split_off(earlier.mark, earlier.has_edges);
+        self.write_block(earlier.block)?;
+        self.builder.begin_with(tail);
+        if let Some(partition) = &mut self.partition {
+            partition.first_block = block_number(self.index.len())?;
+        }
+        Ok(())
+    }
+
+    fn finish_block(&mut self) -> Result<()> {
+        let block = self.block.take().filter(|_| !self.builder.is_empty());
+        let block = match (self.earlier.take(), block) {
+            (Some(earlier), Some(block)) => earlier.block.with(block),
+            (Some(Earlier { block, .. }), None) | (None, Some(block)) => block,
+            (None, None) => return Ok(()),
+        };
+        self.write_block(block)
+    }
+
+    fn write_block(&mut self, block: OpenBlock) -> Result<()> {
         let is_one_partition = self.builder.partition_count() == 1;
         let offset = self.written + self.pending.len() as u64;
         let payload = self.builder.finish();
@@ -478,6 +541,21 @@ impl Default for Mark {
         Self {
             key: Vec::new(),
             side: Some(Side::Before),
+        }
+    }
+}
+
+impl OpenBlock {
+    /// The same block with more in it.
+    fn with(self, more: Self) -> Self {
+        Self {
+            last: more.last,
+            min_timestamp: self.min_timestamp.min(more.min_timestamp),
+            max_timestamp: self.max_timestamp.max(more.max_timestamp),
+            dead_after_ms: self.dead_after_ms.max(more.dead_after_ms),
+            rows: self.rows + more.rows,
+            dead_rows: self.dead_rows + more.dead_rows,
+            ..self
         }
     }
 }

@@ -151,11 +151,10 @@ fn the_memory_of_cache_memtables_and_pages_stays_within_its_limits_while_all_are
                 engine.freeze(Bytes::new()).unwrap();
                 while engine.flush_step().unwrap() {}
             }
+            // A read keeps the memtables that it looks at until it is over.
             let used = budget.used();
-            assert!(
-                used <= largest.max(MEMTABLE_BYTES + 4096),
-                "{used} bytes of memtables"
-            );
+            let most = largest + 5 * (MEMTABLE_BYTES + 8192);
+            assert!(used <= most, "{used} bytes of memtables");
             let cached = cache.metrics().bytes;
             assert!(cached <= CACHE_BYTES, "{cached} bytes in the cache");
             let AdmissionMetrics { reads, bytes, .. } = reads.metrics();
