@@ -5,9 +5,10 @@
 //! draws a number at every start: two histories that begin with one backup differ there as well.
 //! The storage engine draws no random number itself: a simulation gives it one.
 //!
-//! The file `installation` holds 32 lower-case hexadecimal digits and a line feed.
+//! The file `installation` is one line of text with a checksum of its own, because a wrong number
+//! would make every sound file look damaged: see `docs/formats/installation.md`.
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::node::environment::random;
 use lsm::encoding::checksum::xxh3;
 use lsm::vfs::Vfs;
@@ -15,7 +16,10 @@ use std::path::Path;
 
 const NAME: &str = "installation";
 const NEW_NAME: &str = "installation.new";
-const BYTES: usize = 33;
+/// Digits of the number, in bytes; the checksum covers them.
+const DIGITS: usize = 32;
+/// The whole file: digits, space, 16 digits of checksum, line feed.
+const BYTES: usize = DIGITS + 18;
 
 /// The random number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,25 +32,44 @@ impl Installation {
         if vfs.exists(&path)? {
             let mut bytes = [0; BYTES + 1];
             let found = vfs.open(&path)?.read_at(&mut bytes, 0)?;
-            return parse(bytes.get(..found).unwrap_or_default()).ok_or_else(|| {
-                let message = format!(
-                    "{} does not hold 32 hexadecimal digits; restore it from a backup",
-                    path.display()
-                );
-                Error::new(ErrorKind::Corrupt, message)
-            });
+            return Self::decode(&path, bytes.get(..found).unwrap_or_default());
         }
-        let drawn = random();
+        let drawn = Self(random());
         let new = data.join(NEW_NAME);
         if vfs.exists(&new)? {
             vfs.remove(&new)?;
         }
         let file = vfs.create(&new)?;
-        file.write_at(format!("{drawn:032x}\n").as_bytes(), 0)?;
+        file.write_at(drawn.encode().as_bytes(), 0)?;
         file.sync_data()?;
         vfs.rename(&new, &path)?;
         vfs.sync_dir(data)?;
-        Ok(Self(drawn))
+        Ok(drawn)
+    }
+
+    fn encode(self) -> String {
+        let digits = format!("{:032x}", self.0);
+        let check = xxh3(0, digits.as_bytes());
+        format!("{digits} {check:016x}\n")
+    }
+
+    /// The number in the bytes of the file. They are what [`Self::encode`] makes of it, to the bit.
+    fn decode(path: &Path, bytes: &[u8]) -> Result<Self> {
+        let digits = bytes.get(..DIGITS).and_then(|it| str::from_utf8(it).ok());
+        let number = digits.and_then(|digits| u128::from_str_radix(digits, 16).ok());
+        let Some(read) = number.map(Self) else {
+            let wrong = bytes.iter().position(|byte| !byte.is_ascii_hexdigit());
+            let at = wrong.unwrap_or(bytes.len());
+            return Err(damaged(path, at, "a hexadecimal digit", bytes));
+        };
+        let sound = read.encode();
+        if bytes == sound.as_bytes() {
+            return Ok(read);
+        }
+        let same = sound.bytes().zip(bytes).take_while(|(a, b)| a == *b);
+        let at = same.count();
+        let expected = format!("{:?}", sound.get(at..).unwrap_or_default());
+        Err(damaged(path, at, &expected, bytes))
     }
 
     /// The number of one part of the installation.
@@ -55,16 +78,16 @@ impl Installation {
     }
 }
 
-fn parse(bytes: &[u8]) -> Option<Installation> {
-    let digits = bytes.strip_suffix(b"\n")?;
-    let is_whole = digits.len() + 1 == BYTES && digits.iter().all(u8::is_ascii_hexdigit);
-    let text = std::str::from_utf8(digits).ok().filter(|_| is_whole)?;
-    u128::from_str_radix(text, 16).ok().map(Installation)
+fn damaged(path: &Path, at: usize, expected: &str, bytes: &[u8]) -> Error {
+    let found = String::from_utf8_lossy(bytes.get(at..).unwrap_or_default());
+    let offset = u64::try_from(at).unwrap_or(u64::MAX);
+    lsm::Error::corrupt(path, offset, expected, format!("{found:?}")).into()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::ErrorKind;
     use lsm::vfs::{FaultyVfs, MemoryVfs};
 
     #[test]
@@ -92,23 +115,47 @@ mod tests {
     }
 
     #[test]
-    fn parts_have_numbers_of_their_own_and_a_damaged_file_is_refused() {
+    fn the_example_of_the_page_is_what_the_code_writes() {
+        let example = Installation(0x0123_4567_89ab_cdef_0123_4567_89ab_cdef).encode();
+        let page = include_str!("../../../docs/formats/installation.md");
+        assert!(page.contains(&format!("```\n{example}```")), "{example}");
+    }
+
+    #[test]
+    fn parts_have_numbers_of_their_own_and_neighbors_differ() {
+        let (one, other) = (Installation(1), Installation(2));
+        assert_ne!(one.seed(1), one.seed(2));
+        assert_ne!(one.seed(1), other.seed(1));
+    }
+
+    /// What opening says about a file that holds `bytes`.
+    fn open_damaged(bytes: &[u8]) -> Result<Installation> {
         let vfs = MemoryVfs::new();
         let data = Path::new("data");
         vfs.create_dir_all(data).unwrap();
-        let installation = Installation::open(&vfs, data).unwrap();
-        assert_ne!(installation.seed(1), installation.seed(2));
-        for damage in [
-            "",
-            "12\n",
-            &"g".repeat(32),
-            &format!("{}\n\n", "0".repeat(32)),
-        ] {
-            vfs.remove(&data.join(NAME)).unwrap();
-            let file = vfs.create(&data.join(NAME)).unwrap();
-            file.write_at(damage.as_bytes(), 0).unwrap();
-            let refused = Installation::open(&vfs, data).unwrap_err();
-            assert_eq!(refused.kind(), ErrorKind::Corrupt, "{damage:?}");
+        let file = vfs.create(&data.join(NAME)).unwrap();
+        file.write_at(bytes, 0).unwrap();
+        Installation::open(&vfs, data)
+    }
+
+    #[test]
+    fn any_flipped_bit_any_cut_and_any_addition_is_an_error_that_names_file_and_offset() {
+        let sound = Installation(random()).encode().into_bytes();
+        assert_eq!(sound.len(), BYTES);
+        open_damaged(&sound).unwrap();
+        let flipped = (0..sound.len() * 8).map(|bit| {
+            let mut bytes = sound.clone();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            bytes
+        });
+        let cut = (0..sound.len()).map(|len| sound[..len].to_vec());
+        let longer = [b"\n", b"0"].map(|more| [&sound[..], more].concat());
+        for bytes in flipped.chain(cut).chain(longer) {
+            let shown = String::from_utf8_lossy(&bytes).into_owned();
+            let refused = open_damaged(&bytes).expect_err(&shown);
+            assert_eq!(refused.kind(), ErrorKind::Corrupt, "{shown:?}");
+            let named = "data/installation is damaged at byte ";
+            assert!(refused.message().starts_with(named), "{refused}");
         }
     }
 }
