@@ -15,6 +15,7 @@ pub mod plan;
 mod result;
 mod rpc;
 pub mod schema;
+mod sealed;
 mod stream;
 pub mod tablet;
 mod types;

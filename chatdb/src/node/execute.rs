@@ -46,7 +46,7 @@ impl Node {
         statement: &Statement,
     ) -> Result<ResultSet> {
         let parsed = self.parse(&statement.text)?;
-        match plan(&request(catalog, statement), &parsed.statement)? {
+        match plan(&Request::of(catalog, statement), &parsed.statement)? {
             Plan::Ddl(command) => self.change_schema(command).await,
             Plan::Write(write) => self.write(write).await,
             Plan::Read(read) => self.read(read, statement.consistency).await,
@@ -63,7 +63,7 @@ impl Node {
         let requests: Vec<_> = statements
             .iter()
             .zip(&parsed)
-            .map(|(statement, parsed)| (request(catalog, statement), &parsed.statement))
+            .map(|(statement, parsed)| (Request::of(catalog, statement), &parsed.statement))
             .collect();
         plan_batch(&requests)
     }
@@ -116,18 +116,5 @@ impl Node {
             op: proposed.op,
         });
         Ok(result)
-    }
-}
-
-fn request<'a>(catalog: &'a Catalog, statement: &'a Statement) -> Request<'a> {
-    Request {
-        keyspace: statement.keyspace.as_deref(),
-        values: &statement.values,
-        topics: &statement.topics,
-        note: &statement.note,
-        request_id: statement.request_id,
-        page_rows: statement.page_size,
-        page_state: statement.page_state.as_deref(),
-        ..Request::new(catalog)
     }
 }

@@ -60,6 +60,20 @@ impl<'a> Request<'a> {
             page_state: None,
         }
     }
+
+    /// What `statement` brings with it.
+    pub(crate) fn of(catalog: &'a Catalog, statement: &'a crate::Statement) -> Self {
+        Self {
+            catalog,
+            keyspace: statement.keyspace.as_deref(),
+            values: &statement.values,
+            topics: &statement.topics,
+            note: &statement.note,
+            request_id: statement.request_id,
+            page_rows: statement.page_size,
+            page_state: statement.page_state.as_deref(),
+        }
+    }
 }
 
 /// What to do for a statement.

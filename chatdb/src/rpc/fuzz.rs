@@ -43,16 +43,7 @@ fn execute(bytes: &[u8]) -> bool {
             continue;
         };
         accepted = true;
-        let request = Request {
-            keyspace: statement.keyspace.as_deref(),
-            values: &statement.values,
-            topics: &statement.topics,
-            note: &statement.note,
-            request_id: statement.request_id,
-            page_rows: statement.page_size,
-            page_state: statement.page_state.as_deref(),
-            ..Request::new(known_catalog())
-        };
+        let request = Request::of(known_catalog(), &statement);
         planned(&request, &statement.text);
         let wire = statement_to(statement);
         let text = wire_text(&wire);

@@ -12,7 +12,8 @@
 use super::catalog::{Catalog, Keyspace, KeyspaceId};
 use super::options::{Bucket, TableOptions};
 use super::table::{Column, ColumnRole, Table};
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::sealed::{put_count, seal, unseal};
 use crate::types::{DataType, ScalarType};
 use bytes::Bytes;
 use lsm::encoding::varint::{self, unzigzag, zigzag};
@@ -21,14 +22,12 @@ use lsm::ordered::Order;
 use lsm::{ColumnId, TableId};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use xxhash_rust::xxh3::xxh3_64;
 
 const VERSION: u8 = 1;
 /// Longest text in the catalog, in bytes.
 const TEXT_BYTES_MAX: usize = 8 * 1024;
 /// Most items of any list in the catalog.
 const COUNT_MAX: u64 = 64 * 1024;
-const CHECK_BYTES: usize = 8;
 
 type Decoded<T> = std::result::Result<T, DecodeError>;
 
@@ -49,33 +48,13 @@ impl Catalog {
         for table in self.tables.values() {
             put_table(&mut out, table);
         }
-        let check = xxh3_64(&out);
-        out.extend(check.to_le_bytes());
-        out.into()
+        seal(out)
     }
 
     /// The catalog in these bytes.
     pub fn decode(bytes: &[u8]) -> Result<Self> {
-        let damaged = |what: &str| Error::corrupt(format!("the catalog is damaged: {what}"));
-        let body_len = bytes.len().checked_sub(CHECK_BYTES);
-        let parts = body_len.and_then(|len| bytes.split_at_checked(len));
-        let (body, check) = parts.ok_or_else(|| damaged("it is too short"))?;
-        if check != xxh3_64(body).to_le_bytes() {
-            return Err(damaged("its checksum does not match"));
-        }
-        let mut reader = Reader::new(body);
-        let catalog = take_catalog(&mut reader)
-            .map_err(|cause| damaged("its bytes do not decode").with_source(cause))?;
-        if reader.is_empty() {
-            Ok(catalog)
-        } else {
-            Err(damaged("bytes follow its end"))
-        }
+        unseal(bytes, "the catalog", take_catalog)
     }
-}
-
-fn put_count(out: &mut Vec<u8>, count: usize) {
-    varint::encode(out, u64::try_from(count).unwrap_or(u64::MAX));
 }
 
 fn put_text(out: &mut Vec<u8>, text: &str) {

@@ -5,14 +5,13 @@
 
 use super::dedupe::{Dedupe, REQUESTS_MAX};
 use super::silent::{SILENT_MAX, Silent};
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::sealed::{put_count, seal, unseal};
 use bytes::Bytes;
 use lsm::encoding::{DecodeError, Reader, varint};
 use std::collections::BTreeSet;
-use xxhash_rust::xxh3::xxh3_64;
 
 const VERSION: u8 = 1;
-const CHECK_BYTES: usize = 8;
 const RESPONSE_BYTES_MAX: usize = 64;
 
 /// What a store remembers besides its rows.
@@ -43,8 +42,7 @@ impl State {
             varint::encode(&mut out, u64::from(op));
             last = index;
         }
-        out.extend(xxh3_64(&out).to_le_bytes());
-        out.into()
+        seal(out)
     }
 
     /// The state in these bytes; empty bytes are the state before the first command.
@@ -52,26 +50,8 @@ impl State {
         if bytes.is_empty() {
             return Ok(Self::default());
         }
-        let damaged = |what: &str| Error::corrupt(format!("a tablet's state is damaged: {what}"));
-        let body_len = bytes.len().checked_sub(CHECK_BYTES);
-        let parts = body_len.and_then(|len| bytes.split_at_checked(len));
-        let (body, check) = parts.ok_or_else(|| damaged("it is too short"))?;
-        if check != xxh3_64(body).to_le_bytes() {
-            return Err(damaged("its checksum does not match"));
-        }
-        let mut reader = Reader::new(body);
-        let state = take(&mut reader)
-            .map_err(|cause| damaged("its bytes do not decode").with_source(cause))?;
-        if reader.is_empty() {
-            Ok(state)
-        } else {
-            Err(damaged("bytes follow its end"))
-        }
+        unseal(bytes, "a tablet's state", take)
     }
-}
-
-fn put_count(out: &mut Vec<u8>, count: usize) {
-    varint::encode(out, u64::try_from(count).unwrap_or(u64::MAX));
 }
 
 fn take_count(

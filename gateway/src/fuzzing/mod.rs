@@ -63,7 +63,8 @@ pub fn frame(input: &[u8]) -> bool {
     !whole.0.is_empty()
 }
 
-fn decode<'a>(chunks: impl Iterator<Item = &'a [u8]>) -> (Vec<Incoming>, Option<FrameError>) {
+/// All messages of a socket whose bytes arrive in these pieces, and the refusal that ended it.
+pub fn decode<'a>(chunks: impl Iterator<Item = &'a [u8]>) -> (Vec<Incoming>, Option<FrameError>) {
     let mut decoder = Decoder::default();
     let mut messages = Vec::new();
     for chunk in chunks {

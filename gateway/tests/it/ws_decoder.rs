@@ -2,25 +2,10 @@
 //! are cut, no message over the limit. The fuzz targets say the same, for longer.
 
 use gateway::events::Note;
+use gateway::fuzzing::decode;
 use gateway::session::Command;
-use gateway::ws::frame::{Decoder, FrameError, Incoming, PAYLOAD_BYTES_MAX};
+use gateway::ws::frame::{Incoming, PAYLOAD_BYTES_MAX};
 use proptest::prelude::*;
-
-fn decode<'a>(chunks: impl Iterator<Item = &'a [u8]>) -> (Vec<Incoming>, Option<FrameError>) {
-    let mut decoder = Decoder::default();
-    let mut messages = Vec::new();
-    for chunk in chunks {
-        decoder.push(chunk);
-        loop {
-            match decoder.next() {
-                Ok(Some(message)) => messages.push(message),
-                Ok(None) => break,
-                Err(error) => return (messages, Some(error)),
-            }
-        }
-    }
-    (messages, None)
-}
 
 /// Bytes that look like frames more often than chance allows.
 fn frames() -> impl Strategy<Value = Vec<u8>> {
