@@ -47,6 +47,22 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
+    /// Every kind.
+    pub(crate) const ALL: [Self; 12] = [
+        Self::Invalid,
+        Self::NotFound,
+        Self::Denied,
+        Self::Conflict,
+        Self::NotLeader,
+        Self::Overloaded,
+        Self::Unavailable,
+        Self::Unknown,
+        Self::Closed,
+        Self::Corrupt,
+        Self::Io,
+        Self::Bug,
+    ];
+
     /// Whether the same request may succeed later without being changed, and cannot act twice.
     pub fn is_retryable(self) -> bool {
         matches!(self, Self::NotLeader | Self::Overloaded | Self::Unavailable)

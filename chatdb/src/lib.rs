@@ -18,6 +18,7 @@ pub mod schema;
 mod sealed;
 mod stream;
 pub mod tablet;
+pub mod telemetry;
 mod types;
 mod value;
 
@@ -31,5 +32,6 @@ pub use rpc::server::Server;
 pub use stream::cursor::Cursor;
 pub use stream::event::{ChangeEvent, ChangeKind, StreamItem};
 pub use stream::subscription::{Interest, SubscribeOptions, Subscription};
+pub use telemetry::server::{HealthCheck, MetricsServer};
 pub use types::{DataType, ScalarType};
 pub use value::Value;

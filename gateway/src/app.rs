@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::Request;
-use chatdb::Db;
+use chatdb::{Db, HealthCheck, MetricsServer};
 use http::header;
+use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -15,6 +16,7 @@ use crate::config::Config;
 use crate::directory::Directory;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::Generator;
+use crate::metrics::GatewayMetrics;
 use crate::rest::rate_limit::RateLimiter;
 use crate::session::Sessions;
 use crate::store::schema;
@@ -30,6 +32,8 @@ pub struct App {
     pub(crate) directory: Arc<Directory>,
     pub(crate) limiter: RateLimiter,
     pub(crate) sessions: Arc<Sessions>,
+    pub(crate) fanout: Arc<fanout::Hub>,
+    pub(crate) metrics: GatewayMetrics,
     pub(crate) stop: CancellationToken,
 }
 
@@ -40,13 +44,17 @@ impl App {
         let auth = Arc::new(Auth::open(db.clone(), &config).await?);
         let directory = Arc::new(Directory::new(db.clone()));
         let stop = CancellationToken::new();
-        let sessions = fanout::start(&db, &directory, &auth, &stop).await?;
+        let metrics = GatewayMetrics::new();
+        let parts = (Arc::clone(&directory), Arc::clone(&auth), metrics.clone());
+        let (fanout, sessions) = fanout::start(&db, parts, &stop).await?;
         Ok(Arc::new(Self {
             ids: Generator::new(config.worker),
             limiter: RateLimiter::new(config.limits.clone()),
             auth,
             directory,
             sessions,
+            fanout,
+            metrics,
             stop,
             config,
             db,
@@ -79,6 +87,24 @@ impl App {
             async move { answer }
         };
         rest::router(self).fallback(other)
+    }
+
+    /// Serves `/metrics` and `/healthz` on `listen` until the answer is dropped.
+    pub async fn serve_metrics(self: &Arc<Self>, listen: SocketAddr) -> Result<MetricsServer> {
+        let mut registry = Registry::default();
+        self.register_metrics(&mut registry);
+        let (db, stop) = (self.db.clone(), self.stop.clone());
+        let health: HealthCheck = Arc::new(move || {
+            let (db, stop) = (db.clone(), stop.clone());
+            Box::pin(async move {
+                if stop.is_cancelled() {
+                    let message = "the server is going down";
+                    return Err(chatdb::Error::new(chatdb::ErrorKind::Closed, message));
+                }
+                db.check_health().await
+            })
+        });
+        Ok(MetricsServer::start(listen, registry, health).await?)
     }
 
     /// Begins to stop: no new connections, running requests are answered.

@@ -30,6 +30,7 @@ pub(crate) struct Auth {
     key: TokenKey,
     valid: Cache<(Id, Id), ()>,
     hashing: Arc<Semaphore>,
+    hashes_max: usize,
 }
 
 impl Auth {
@@ -37,12 +38,20 @@ impl Auth {
     pub(crate) async fn open(db: Db, config: &Config) -> Result<Self> {
         let fresh = clock::random_bytes::<SECRET_BYTES>();
         let secret = accounts::settle(&db, SECRET, fresh.to_vec().into()).await?;
+        let hashes_max = config.password_hashes_max.max(1);
         Ok(Self {
             db,
             key: TokenKey::new(&secret),
             valid: Cache::new(VALID_TOKENS_MAX),
-            hashing: Arc::new(Semaphore::new(config.password_hashes_max.max(1))),
+            hashing: Arc::new(Semaphore::new(hashes_max)),
+            hashes_max,
         })
+    }
+
+    /// Passwords that are hashed now.
+    pub(crate) fn hashes_running(&self) -> usize {
+        let free = self.hashing.available_permits();
+        self.hashes_max.saturating_sub(free)
     }
 
     /// Makes a token of an account.

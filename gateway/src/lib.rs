@@ -8,6 +8,7 @@ pub mod events;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod id;
+pub mod metrics;
 pub mod model;
 pub mod permission;
 pub mod session;

@@ -1,7 +1,7 @@
-//! Metrics as a list: for a page of a monitoring system, and for `docs/operations/metrics.md`.
+//! Metrics as lists of names, meanings and numbers, for whoever shows them to a monitoring system.
 //!
-//! The page is what [`page`] returns; a test fails when it is not, and another one when a field of
-//! a metrics struct is not in its list.
+//! A test fails when a field of a metrics struct is not in its list. How a list becomes a page is
+//! not decided here: this crate opens no socket and knows no text format.
 
 use crate::log::LogMetrics;
 use crate::metrics::EngineMetrics;
@@ -18,7 +18,7 @@ pub enum MetricKind {
 /// One number with its meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Metric {
-    /// Name of the field; [`Self::full_name`] is what monitoring sees.
+    /// Name of the field; [`Self::family`] is what monitoring sees.
     pub name: &'static str,
     /// `engine`, `cache` or `log`.
     pub part: &'static str,
@@ -31,13 +31,9 @@ pub struct Metric {
 }
 
 impl Metric {
-    /// `lsm_<part>_<name>`, with `_total` behind counters.
-    pub fn full_name(&self) -> String {
-        let ending = match self.kind {
-            MetricKind::Gauge => "",
-            MetricKind::Counter => "_total",
-        };
-        format!("lsm_{}_{}{ending}", self.part, self.name)
+    /// `lsm_<part>_<name>`. Formats that mark counters put `_total` behind it.
+    pub fn family(&self) -> String {
+        format!("lsm_{}_{}", self.part, self.name)
     }
 }
 
@@ -133,61 +129,4 @@ impl LogMetrics {
             Gauge hot_bytes "Payload bytes in memory.",
         )
     }
-}
-
-/// The Prometheus text exposition of several lists, each with its labels: `tablet="3"` or nothing.
-pub fn prometheus(lists: &[(String, Vec<Metric>)]) -> String {
-    let mut text = String::new();
-    let mut told: Vec<String> = Vec::new();
-    let all = lists.iter().flat_map(|(_, list)| list);
-    for metric in all {
-        let name = metric.full_name();
-        if told.contains(&name) {
-            continue;
-        }
-        let kind = match metric.kind {
-            MetricKind::Gauge => "gauge",
-            MetricKind::Counter => "counter",
-        };
-        text.extend([format!(
-            "# HELP {name} {}\n# TYPE {name} {kind}\n",
-            metric.help
-        )]);
-        for (labels, list) in lists {
-            for same in list.iter().filter(|it| it.full_name() == name) {
-                let labels = if labels.is_empty() {
-                    String::new()
-                } else {
-                    format!("{{{labels}}}")
-                };
-                text.extend([format!("{name}{labels} {}\n", same.value)]);
-            }
-        }
-        told.push(name);
-    }
-    text
-}
-
-/// `docs/operations/metrics.md`.
-pub fn page() -> String {
-    let mut text = String::from(
-        "# Metrics of the storage engine\n\n\
-         Written by `UPDATE=1 cargo test -p lsm --test it metrics`; a test fails when it is stale. An engine is one\n\
-         tablet. Counters start at zero when it is opened. `lsm::exposition::prometheus` prints them in the\n\
-         Prometheus text format; no server offers that page over HTTP yet.\n\n\
-         | name | kind | what |\n|---|---|---|\n",
-    );
-    let engine = EngineMetrics::default().list();
-    for metric in engine.iter().chain(&LogMetrics::default().list()) {
-        let kind = match metric.kind {
-            MetricKind::Gauge => "gauge",
-            MetricKind::Counter => "counter",
-        };
-        text.extend([format!(
-            "| `{}` | {kind} | {} |\n",
-            metric.full_name(),
-            metric.help
-        )]);
-    }
-    text
 }

@@ -28,6 +28,7 @@ use crate::clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::group::Proposed;
 use crate::id::ReplicaId;
+use crate::metrics::{Counters, add};
 use crate::payload::{
     BATCH_BYTES_MAX, COMMAND_BYTES_MAX, ENTRY_COMMANDS_MAX, ENTRY_OVERHEAD_BYTES, Payload,
     command_bytes,
@@ -52,6 +53,7 @@ pub(crate) struct Queue {
     waiting: Mutex<WaitingList>,
     ready: Notify,
     limits: Limits,
+    pub(crate) counters: Counters,
 }
 
 /// Upper bounds of a queue and of the entries that are made from it.
@@ -100,6 +102,7 @@ impl Queue {
             waiting,
             ready: Notify::new(),
             limits,
+            counters: Counters::default(),
         }
     }
 
@@ -117,6 +120,7 @@ impl Queue {
                 || (commands > 0
                     && bytes.saturating_add(command.len()) > self.limits.waiting_bytes);
             if full {
+                add(&self.counters.refused, 1);
                 let message =
                     format!("proposal queue is full: {commands} commands, {bytes} bytes wait");
                 return Err(Error::new(ErrorKind::Overloaded, message));
@@ -124,13 +128,15 @@ impl Queue {
             list.bytes += command.len();
             list.commands.push_back(Waiting { command, answer });
         }
+        add(&self.counters.commands, 1);
         self.ready.notify_one();
         Ok(outcome)
     }
 
-    /// Commands that wait now.
-    pub(crate) fn len(&self) -> usize {
-        self.waiting.lock().commands.len()
+    /// Commands that wait now, and their bytes.
+    pub(crate) fn waiting(&self) -> (usize, usize) {
+        let list = self.waiting.lock();
+        (list.commands.len(), list.bytes)
     }
 
     /// Refuses what comes and answers what waits with `error`. Nothing of it was offered.
@@ -230,6 +236,12 @@ impl Batcher {
             Ok(bytes) => self.propose_bytes(bytes).await,
             Err(error) => Err(error),
         };
+        let counters = &self.queue.counters;
+        let counter = match &outcome {
+            Ok(_) => &counters.applied,
+            Err(_) => &counters.failed,
+        };
+        add(counter, 1);
         match outcome {
             Ok((index, responses)) if responses.len() == waiting.len() => {
                 let answers = waiting.into_iter().zip(responses).zip(0u16..);
@@ -264,6 +276,9 @@ impl Batcher {
     async fn propose_bytes(&self, bytes: Bytes) -> Result<(u64, Vec<Bytes>)> {
         let deadline = clock::instant() + self.retry_for;
         let mut pause = RETRY_FIRST;
+        let counters = &self.queue.counters;
+        add(&counters.entries, 1);
+        add(&counters.entry_bytes, bytes.len() as u64);
         loop {
             let (responder, outcome) = OneshotResponder::<Types, _>::new_pair();
             let sent = self
@@ -287,6 +302,7 @@ impl Batcher {
             if clock::instant() + pause >= deadline {
                 return Err(no_leader(&self.replica, self.retry_for));
             }
+            add(&counters.retries, 1);
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(RETRY_MAX);
         }

@@ -16,6 +16,7 @@ use crate::id::{GroupId, LogId, ReplicaId};
 use crate::keeper::Order;
 use crate::machine::decode_batch;
 use crate::membership::Membership;
+use crate::metrics::GroupMetrics;
 use crate::replica::{DurablePoint, Replica};
 use crate::state_machine::CommittedBatch;
 use crate::types::{Raft, Types, from_raft_id, from_raft_membership};
@@ -73,6 +74,8 @@ pub struct GroupStatus {
     pub purged: Option<LogId>,
     /// Commands that wait in front of the group.
     pub queued: usize,
+    /// Their bytes.
+    pub queued_bytes: usize,
     /// Why the group has stopped, if it has.
     pub failure: Option<Error>,
 }
@@ -221,7 +224,7 @@ impl Group {
         let applied = replica.history.lock().last();
         let durable = replica.durable.lock().id;
         let state = replica.log.state(replica.group);
-        let queued = self.0.queue.len();
+        let (queued, queued_bytes) = self.0.queue.waiting();
         let metrics = self.0.metrics.borrow_watched();
         GroupStatus {
             group: replica.group,
@@ -235,8 +238,14 @@ impl Group {
             durable,
             purged: state.purged,
             queued,
+            queued_bytes,
             failure: replica.failure(),
         }
+    }
+
+    /// What was proposed since the process started, and what became of it.
+    pub fn counters(&self) -> GroupMetrics {
+        self.0.queue.counters.read()
     }
 
     pub(crate) fn replica(&self) -> &Arc<Replica> {

@@ -74,6 +74,10 @@ struct Serve {
     /// Tablets of a new database, 1 to 256; an existing one keeps its own
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=256))]
     tablets: u32,
+    /// Also serve /metrics (Prometheus) and /healthz over HTTP, for example on 127.0.0.1:7401. Without
+    /// a password: whoever reaches the address can read them
+    #[arg(long, value_name = "ADDR", env = "CHATDB_METRICS_LISTEN")]
+    metrics_listen: Option<SocketAddr>,
 }
 
 #[derive(Debug, Args)]

@@ -17,6 +17,10 @@ pub(crate) async fn run(arguments: Serve, screen: &Screen) -> std::result::Resul
     options.tablets = arguments.tablets;
     let db = Db::open(options).await?;
     let server = db.serve(arguments.grpc).await?;
+    let metrics = match arguments.metrics_listen {
+        Some(listen) => Some(db.serve_metrics(listen).await?),
+        None => None,
+    };
     let status = db.status().await?;
     let took = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
     let facts = [
@@ -27,6 +31,9 @@ pub(crate) async fn run(arguments: Serve, screen: &Screen) -> std::result::Resul
         duration(took),
     ];
     screen.line(&facts.join(DOT))?;
+    if let Some(metrics) = &metrics {
+        screen.line(&format!("metrics: http://{}/metrics", metrics.address()))?;
+    }
     tokio::select! {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}

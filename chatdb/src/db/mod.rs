@@ -12,7 +12,10 @@ use crate::node::Node;
 use crate::result::ResultSet;
 use crate::rpc::client::RemoteDb;
 use crate::stream::subscription::{SubscribeOptions, Subscription};
+use crate::telemetry::server::{HealthCheck, MetricsServer};
+use crate::telemetry::{NodeCollector, NodeMetrics};
 use bytes::Bytes;
+use prometheus_client::registry::Registry;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -54,7 +57,8 @@ impl Db {
     /// tablet (the same placement key does), otherwise `Invalid`.
     pub async fn execute_batch(&self, statements: Vec<Statement>) -> Result<ResultSet> {
         match &self.form {
-            Form::Embedded(node) => node.execute(statements).await,
+            // On the heap: a statement's state is large, and callers nest it in their own.
+            Form::Embedded(node) => Box::pin(node.execute(statements)).await,
             Form::Remote(remote) => remote.execute(statements).await,
         }
     }
@@ -96,6 +100,45 @@ impl Db {
         match &self.form {
             Form::Embedded(node) => Ok(node.schema()),
             Form::Remote(remote) => remote.schema().await,
+        }
+    }
+
+    /// Whether the database can do its work: the embedded one runs and its groups are led, or the
+    /// remote one answers.
+    pub async fn check_health(&self) -> Result<()> {
+        match &self.form {
+            Form::Embedded(node) => node.check_health(),
+            Form::Remote(remote) => remote.status().await.map(|_| ()),
+        }
+    }
+
+    /// Puts the numbers of the embedded database on the page of `registry`; those of a remote one are
+    /// on its own page. They stay readable until the last handle of the database is dropped.
+    pub fn register_metrics(&self, registry: &mut Registry) {
+        if let Form::Embedded(node) = &self.form {
+            node.metrics.register(registry);
+            let collector = NodeCollector(Arc::downgrade(node));
+            registry.register_collector(Box::new(collector));
+        }
+    }
+
+    /// Serves `/metrics` and `/healthz` on `listen`, see [`MetricsServer`].
+    pub async fn serve_metrics(&self, listen: SocketAddr) -> Result<MetricsServer> {
+        let mut registry = Registry::default();
+        self.register_metrics(&mut registry);
+        let db = self.clone();
+        let health: HealthCheck = Arc::new(move || {
+            let db = db.clone();
+            Box::pin(async move { db.check_health().await })
+        });
+        MetricsServer::start(listen, registry, health).await
+    }
+
+    /// What the gRPC service counts into; nothing for a remote database.
+    pub(crate) fn node_metrics(&self) -> Option<&NodeMetrics> {
+        match &self.form {
+            Form::Embedded(node) => Some(&node.metrics),
+            Form::Remote(_) => None,
         }
     }
 

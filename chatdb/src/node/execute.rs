@@ -9,6 +9,7 @@ use crate::node::open::blocking;
 use crate::plan::{Plan, Request, WritePlan, plan, plan_batch};
 use crate::result::{Position, ResultSet};
 use crate::schema::{Catalog, DdlCommand};
+use crate::telemetry::StatementKind;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -19,20 +20,28 @@ impl Node {
     /// Runs one statement, or several writes as one.
     pub(crate) async fn execute(&self, statements: Vec<Statement>) -> Result<ResultSet> {
         let begun = Instant::now();
-        self.check_open()?;
-        let catalog = self.system.catalog();
-        let mut result = match statements.as_slice() {
-            [] => return Err(Error::invalid("a batch needs at least one statement")),
-            [statement] => self.execute_one(&catalog, statement).await?,
-            several => {
-                let write = self.plan_several(&catalog, several)?;
-                self.write(write).await?
-            }
-        };
-        let elapsed = begun.elapsed().as_micros();
-        result.stats.elapsed_us = u64::try_from(elapsed).unwrap_or(u64::MAX);
+        let mut kind = StatementKind::Other;
+        let outcome = self.run(&statements, &mut kind).await;
+        let took = begun.elapsed();
+        self.metrics.statement(kind, took, outcome.as_ref().err());
+        let mut result = outcome?;
+        result.stats.elapsed_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         result.stats.node = Some(1);
         Ok(result)
+    }
+
+    async fn run(&self, statements: &[Statement], kind: &mut StatementKind) -> Result<ResultSet> {
+        self.check_open()?;
+        let catalog = self.system.catalog();
+        match statements {
+            [] => Err(Error::invalid("a batch needs at least one statement")),
+            [statement] => self.execute_one(&catalog, statement, kind).await,
+            several => {
+                *kind = StatementKind::Write;
+                let write = self.plan_several(&catalog, several)?;
+                self.write(write).await
+            }
+        }
     }
 
     /// Whether the text parses.
@@ -44,9 +53,17 @@ impl Node {
         &self,
         catalog: &Arc<Catalog>,
         statement: &Statement,
+        kind: &mut StatementKind,
     ) -> Result<ResultSet> {
         let parsed = self.parse(&statement.text)?;
-        match plan(&Request::of(catalog, statement), &parsed.statement)? {
+        let plan = plan(&Request::of(catalog, statement), &parsed.statement)?;
+        *kind = match &plan {
+            Plan::Ddl(_) => StatementKind::Schema,
+            Plan::Write(_) => StatementKind::Write,
+            Plan::Read(_) => StatementKind::Read,
+            Plan::Use(_) | Plan::Answer(_) => StatementKind::Other,
+        };
+        match plan {
             Plan::Ddl(command) => self.change_schema(command).await,
             Plan::Write(write) => self.write(write).await,
             Plan::Read(read) => self.read(read, statement.consistency).await,
@@ -107,7 +124,9 @@ impl Node {
             blocking(move || tablet.check_room(&writes)).await?;
         }
         let command = write.encode()?;
+        let held_back = Instant::now();
         self.pressure.admit(command.len()).await?;
+        self.metrics.delayed(held_back.elapsed());
         let proposed = place.group.propose(command).await?;
         let mut result = write.result(&proposed.response)?;
         result.position = Some(Position {

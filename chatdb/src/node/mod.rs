@@ -28,6 +28,7 @@ pub(crate) mod environment;
 mod execute;
 mod installation;
 pub(crate) mod maintenance;
+mod numbers;
 mod open;
 mod read;
 mod status;
@@ -42,6 +43,7 @@ use crate::stream::hub::Hub;
 use crate::stream::receiver::Receiver;
 use crate::stream::subscription::{SubscribeOptions, Subscription};
 use crate::tablet::Tablet;
+use crate::telemetry::NodeMetrics;
 use bytes::Bytes;
 use lsm::log::Log;
 use lsm::vfs::Lock;
@@ -53,6 +55,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 use tokio::sync::Semaphore;
+
+pub(crate) use numbers::TabletNumbers;
 
 /// One database in this process.
 pub(crate) struct Node {
@@ -71,6 +75,8 @@ pub(crate) struct Node {
     readers: Arc<Semaphore>,
     /// Permits of reads that run or wait.
     waiting_readers: Arc<Semaphore>,
+    most_waiting_readers: usize,
+    pub(crate) metrics: NodeMetrics,
     is_closed: AtomicBool,
     running: Mutex<Option<Running>>,
 }
@@ -150,6 +156,23 @@ impl Node {
             }
             None => std::future::pending().await,
         }
+    }
+
+    /// Whether the node can do its work: it is open and every raft group runs and is led.
+    pub(crate) fn check_health(&self) -> Result<()> {
+        self.check_open()?;
+        let groups = self.tablets.iter().map(|place| &place.group);
+        for group in groups.chain([&self.group0]) {
+            let status = group.status();
+            if let Some(failure) = status.failure {
+                return Err(failure.into());
+            }
+            if status.leader.is_none() {
+                let message = format!("raft group {} has no leader", status.group.0);
+                return Err(Error::new(ErrorKind::Unavailable, message));
+            }
+        }
+        Ok(())
     }
 
     fn check_open(&self) -> Result<()> {

@@ -12,6 +12,7 @@ use crate::node::maintenance::{Maintenance, Pressure, Work};
 use crate::node::{Node, Running, TabletPlace};
 use crate::stream::hub::Hub;
 use crate::tablet::{Tablet, TabletMachine};
+use crate::telemetry::NodeMetrics;
 use futures::future::try_join_all;
 use lsm::log::{Log, LogOptions};
 use lsm::vfs::{Lock, OsVfs, Vfs};
@@ -102,9 +103,11 @@ impl Node {
         let machine = SystemMachine(Arc::clone(&ground.system));
         let group0 = host.open_group(GROUP0, machine, true).await?;
         let cluster_id = bootstrap(&group0, &ground.system, options.tablets).await?;
+        let metrics = NodeMetrics::new();
         let hub = Arc::new(Hub::new(
             low_half(cluster_id),
             options.subscriber_queue_items,
+            metrics.stream.clone(),
         ));
         let pressure = Arc::new(Pressure::new(&options)?);
         let cache = Arc::new(BlockCache::new(options.block_cache_bytes));
@@ -134,6 +137,7 @@ impl Node {
             log: ground.log.clone(),
         })?;
         let readers = options.concurrent_reads.max(1);
+        let most_waiting_readers = readers * (1 + WAITING_PER_READER);
         Ok(Self {
             cluster_id,
             started,
@@ -145,7 +149,9 @@ impl Node {
             pressure,
             parsed: Cache::new(PARSED_STATEMENTS_MAX),
             readers: Arc::new(Semaphore::new(readers)),
-            waiting_readers: Arc::new(Semaphore::new(readers * (1 + WAITING_PER_READER))),
+            waiting_readers: Arc::new(Semaphore::new(most_waiting_readers)),
+            most_waiting_readers,
+            metrics,
             is_closed: AtomicBool::new(false),
             running: Mutex::new(Some(Running {
                 host,

@@ -12,12 +12,14 @@ use crate::rpc::proto;
 use crate::rpc::proto::database_server::{Database, DatabaseServer};
 use crate::stream::cursor::Cursor;
 use crate::stream::subscription::{Interest, SubscribeOptions, Subscription};
+use crate::telemetry::Call;
 use bytes::Bytes;
 use futures::Stream;
 use futures::stream::BoxStream;
 use quick_cache::sync::Cache;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Instant;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_stream::wrappers::TcpListenerStream;
@@ -142,6 +144,35 @@ impl Service {
         })
     }
 
+    /// Runs a call and counts it.
+    async fn counted<T>(
+        &self,
+        call: Call,
+        work: impl Future<Output = Result<T>>,
+    ) -> std::result::Result<Response<T>, Status> {
+        let begun = Instant::now();
+        let outcome = work.await;
+        if let Some(metrics) = self.db.node_metrics() {
+            metrics.call(call, begun.elapsed(), outcome.is_err());
+        }
+        outcome
+            .map(Response::new)
+            .map_err(|error| to_status(&error))
+    }
+
+    async fn remember(&self, request: proto::PrepareRequest) -> Result<proto::PrepareResponse> {
+        self.db.check(&request.text, &request.keyspace).await?;
+        let id = xxh3_128(format!("{}\0{}", request.keyspace, request.text).as_bytes());
+        let prepared = Prepared {
+            text: request.text.into(),
+            keyspace: request.keyspace.into(),
+        };
+        self.prepared.insert(id, prepared);
+        Ok(proto::PrepareResponse {
+            prepared_id: Bytes::copy_from_slice(&id.to_be_bytes()),
+        })
+    }
+
     async fn run(&self, request: proto::ExecuteRequest) -> Result<proto::ExecuteResponse> {
         let count = request.statements.len();
         if count == 0 || count > BATCH_STATEMENTS_MAX {
@@ -175,30 +206,16 @@ impl Database for Service {
         &self,
         request: Request<proto::ExecuteRequest>,
     ) -> std::result::Result<Response<proto::ExecuteResponse>, Status> {
-        let response = self.run(request.into_inner()).await;
-        response
-            .map(Response::new)
-            .map_err(|error| to_status(&error))
+        self.counted(Call::Execute, self.run(request.into_inner()))
+            .await
     }
 
     async fn prepare(
         &self,
         request: Request<proto::PrepareRequest>,
     ) -> std::result::Result<Response<proto::PrepareResponse>, Status> {
-        let request = request.into_inner();
-        self.db
-            .check(&request.text, &request.keyspace)
+        self.counted(Call::Prepare, self.remember(request.into_inner()))
             .await
-            .map_err(|error| to_status(&error))?;
-        let id = xxh3_128(format!("{}\0{}", request.keyspace, request.text).as_bytes());
-        let prepared = Prepared {
-            text: request.text.into(),
-            keyspace: request.keyspace.into(),
-        };
-        self.prepared.insert(id, prepared);
-        Ok(Response::new(proto::PrepareResponse {
-            prepared_id: Bytes::copy_from_slice(&id.to_be_bytes()),
-        }))
     }
 
     async fn subscribe(
@@ -209,10 +226,9 @@ impl Database for Service {
         let first = requests.message().await?;
         let options = start_options(first).map_err(|error| to_status(&error))?;
         let subscription = self
-            .db
-            .subscribe(options)
-            .await
-            .map_err(|error| to_status(&error))?;
+            .counted(Call::Subscribe, self.db.subscribe(options))
+            .await?
+            .into_inner();
         let ended = self.stop.child_token();
         tokio::spawn(follow_interest(
             requests,
@@ -227,11 +243,11 @@ impl Database for Service {
         request: Request<proto::PublishRequest>,
     ) -> std::result::Result<Response<proto::PublishResponse>, Status> {
         let request = request.into_inner();
-        self.db
-            .publish(&request.topic, request.payload)
-            .await
-            .map_err(|error| to_status(&error))?;
-        Ok(Response::new(proto::PublishResponse {}))
+        let publish = async {
+            self.db.publish(&request.topic, request.payload).await?;
+            Ok(proto::PublishResponse {})
+        };
+        self.counted(Call::Publish, publish).await
     }
 
     async fn status(
@@ -248,10 +264,7 @@ impl Database for Service {
             };
             Ok(status_to(status, schema))
         };
-        describe
-            .await
-            .map(Response::new)
-            .map_err(|error: Error| to_status(&error))
+        self.counted(Call::Status, describe).await
     }
 }
 

@@ -26,6 +26,7 @@ use crate::command::{TOPIC_BYTES_MAX, WriteCommand};
 use crate::error::{Error, ErrorKind, Result};
 use crate::stream::cursor::{Cursor, Place};
 use crate::stream::subscriber::{Subscriber, Tail};
+use crate::telemetry::StreamMetrics;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap};
@@ -90,11 +91,27 @@ impl Event {
     }
 }
 
+/// What waits for the subscribers of a node.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Depth {
+    pub(crate) subscribers: usize,
+    /// Subscribers that read the log of some group.
+    pub(crate) behind: usize,
+    pub(crate) topics: usize,
+    /// Changes in all queues.
+    pub(crate) queued: usize,
+    /// Changes in the longest queue.
+    pub(crate) longest: usize,
+    pub(crate) queued_bytes: usize,
+    pub(crate) ephemeral: usize,
+}
+
 /// Topic index and applied indexes of a node.
 #[derive(Debug)]
 pub(crate) struct Hub {
     cluster: u64,
     queue_items: usize,
+    metrics: StreamMetrics,
     inner: Mutex<Inner>,
 }
 
@@ -109,10 +126,11 @@ struct Inner {
 
 impl Hub {
     /// A hub of the cluster whose subscribers queue up to `queue_items` events each.
-    pub(crate) fn new(cluster: u64, queue_items: usize) -> Self {
+    pub(crate) fn new(cluster: u64, queue_items: usize, metrics: StreamMetrics) -> Self {
         Self {
             cluster,
             queue_items: queue_items.max(1),
+            metrics,
             inner: Mutex::default(),
         }
     }
@@ -170,7 +188,8 @@ impl Hub {
             .collect();
         let id = inner.next_subscriber;
         inner.next_subscriber += 1;
-        let subscriber = Arc::new(Subscriber::new(id, self.queue_items, tails));
+        let limits = (self.queue_items, self.metrics.clone());
+        let subscriber = Arc::new(Subscriber::new(id, limits, tails));
         inner.subscribers.insert(id, Arc::clone(&subscriber));
         Ok(subscriber)
     }
@@ -254,6 +273,20 @@ impl Hub {
     /// Live subscriptions.
     pub(crate) fn subscriber_count(&self) -> usize {
         self.inner.lock().subscribers.len()
+    }
+
+    /// What waits in all queues. Takes every subscriber's lock once.
+    pub(crate) fn depth(&self) -> Depth {
+        let inner = self.inner.lock();
+        let mut depth = Depth {
+            subscribers: inner.subscribers.len(),
+            topics: inner.topics.len(),
+            ..Depth::default()
+        };
+        for subscriber in inner.subscribers.values() {
+            subscriber.measure(&mut depth);
+        }
+        depth
     }
 
     /// Ends every subscription after what it has queued.

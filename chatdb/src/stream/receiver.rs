@@ -269,6 +269,7 @@ impl Receiver {
         match read {
             Backlog::Purged { oldest } if oldest > from => {
                 let to = oldest - 1;
+                self.subscriber.metrics.gaps.inc();
                 self.caught.push_back(Caught::Gap { group, from, to });
                 self.subscriber.advance(group, to);
             }

@@ -3,7 +3,8 @@
 //! The hub writes under its own lock and this one; the subscription reads under this one alone.
 
 use crate::error::Error;
-use crate::stream::hub::Event;
+use crate::stream::hub::{Depth, Event};
+use crate::telemetry::StreamMetrics;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -65,6 +66,7 @@ pub(crate) enum Queued {
 pub(crate) struct Subscriber {
     id: u64,
     queue_items: usize,
+    pub(crate) metrics: StreamMetrics,
     state: Mutex<State>,
     /// Rung when something was queued or the hub closed.
     pub(crate) bell: Notify,
@@ -84,10 +86,15 @@ struct State {
 }
 
 impl Subscriber {
-    pub(crate) fn new(id: u64, queue_items: usize, tails: BTreeMap<u64, Tail>) -> Self {
+    pub(crate) fn new(
+        id: u64,
+        (queue_items, metrics): (usize, StreamMetrics),
+        tails: BTreeMap<u64, Tail>,
+    ) -> Self {
         Self {
             id,
             queue_items,
+            metrics,
             state: Mutex::new(State {
                 wanted: HashMap::new(),
                 tails,
@@ -121,6 +128,7 @@ impl Subscriber {
         }
         if is_full {
             tail.is_live = false;
+            self.metrics.fell_behind.inc();
             return;
         }
         tail.after = place;
@@ -130,6 +138,7 @@ impl Subscriber {
         state.changes_bytes += event.weight;
         state.changes.push_back((arrival, Arc::clone(event)));
         drop(state);
+        self.metrics.queued.inc();
         self.bell.notify_one();
     }
 
@@ -138,7 +147,7 @@ impl Subscriber {
         let mut state = self.state.lock();
         if state.ephemeral.len() >= EPHEMERAL_ITEMS_MAX {
             state.ephemeral.pop_front();
-            metrics::counter!("chatdb_stream_ephemeral_dropped_total").increment(1);
+            self.metrics.ephemeral_dropped.inc();
         }
         let arrival = state.arrivals;
         state.arrivals += 1;
@@ -146,6 +155,7 @@ impl Subscriber {
             .ephemeral
             .push_back((arrival, topic.to_owned(), payload));
         drop(state);
+        self.metrics.ephemeral.inc();
         self.bell.notify_one();
     }
 
@@ -245,6 +255,17 @@ impl Subscriber {
         std::mem::take(&mut self.state.lock().wanted)
             .into_keys()
             .collect()
+    }
+
+    /// Adds what waits here.
+    pub(crate) fn measure(&self, depth: &mut Depth) {
+        let state = self.state.lock();
+        let waiting = state.changes.len();
+        depth.queued += waiting;
+        depth.longest = depth.longest.max(waiting);
+        depth.queued_bytes += state.changes_bytes;
+        depth.ephemeral += state.ephemeral.len();
+        depth.behind += usize::from(state.tails.values().any(|tail| !tail.is_live));
     }
 
     pub(crate) fn topic_count(&self) -> usize {

@@ -6,6 +6,7 @@ use crate::stream::cursor::Cursor;
 use crate::stream::event::{ChangeKind, StreamItem};
 use crate::stream::hub::{CHANGE_MASK, Event, Hub};
 use crate::stream::receiver::{Backlog, Receiver, Source};
+use crate::telemetry::StreamMetrics;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
@@ -72,7 +73,7 @@ struct World {
 
 impl World {
     fn new(seed: u64) -> Self {
-        let hub = Arc::new(Hub::new(CLUSTER, 5));
+        let hub = Arc::new(Hub::new(CLUSTER, 5, StreamMetrics::default()));
         for group in GROUPS {
             hub.register(group, 0);
         }

@@ -14,6 +14,7 @@ mod db_both;
 mod db_reopen;
 mod harness;
 mod kill9;
+mod metrics_page;
 mod store_apply;
 mod store_support;
 mod store_transcripts;

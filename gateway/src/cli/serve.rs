@@ -35,6 +35,10 @@ pub(super) struct Args {
     /// Also serve the database itself (gRPC), for `chatdb shell --at`
     #[arg(long, value_name = "ADDR", conflicts_with = "db")]
     db_listen: Option<SocketAddr>,
+    /// Also serve /metrics (Prometheus) and /healthz over HTTP, for example on 127.0.0.1:8081. Without
+    /// a password: whoever reaches the address can read them
+    #[arg(long, value_name = "ADDR", env = "FLUX_METRICS_LISTEN")]
+    metrics_listen: Option<SocketAddr>,
     /// Use a database that runs elsewhere instead of --data, by its gRPC address
     #[arg(long, value_name = "URL", conflicts_with = "data")]
     db: Option<String>,
@@ -85,8 +89,15 @@ async fn serve(db: &Db, listener: TcpListener, args: Args) -> Result<()> {
         Some(listen) => Some(db.serve(listen).await?),
         None => None,
     };
+    let metrics = match args.metrics_listen {
+        Some(listen) => Some(app.serve_metrics(listen).await?),
+        None => None,
+    };
     let stopping = tokio::spawn(stop_on_signal(Arc::clone(&app)));
     render::result(&format!("Flux is ready: http://{}", reachable(address)));
+    if let Some(metrics) = &metrics {
+        render::note(&format!("metrics: http://{}/metrics", metrics.address()));
+    }
     let serving = Arc::clone(&app).serve(listener);
     let served = tokio::select! {
         served = serving => served,
@@ -97,7 +108,7 @@ async fn serve(db: &Db, listener: TcpListener, args: Args) -> Result<()> {
     };
     stopping.abort();
     app.stop();
-    drop(grpc);
+    drop((grpc, metrics));
     served
 }
 

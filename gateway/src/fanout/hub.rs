@@ -22,6 +22,7 @@ use crate::error::Error;
 use crate::events::compose::Composer;
 use crate::events::{Event, EventKind, ready};
 use crate::id::Id;
+use crate::metrics::GatewayMetrics;
 use crate::session::{Account, MembersPlan, Platform, PlatformError, RequestMembers, Session};
 use crate::store::{guild_topic, members as member_store, user_topic};
 
@@ -52,13 +53,23 @@ pub(crate) struct Hub {
     relays: Mutex<HashMap<Id, Arc<AsyncMutex<Relay>>>>,
     accounts: Mutex<HashMap<Id, Present>>,
     presence: mpsc::Sender<PresenceChange>,
+    pub(super) metrics: GatewayMetrics,
+}
+
+/// How much a node listens to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Depth {
+    pub(crate) accounts: usize,
+    pub(crate) guilds: usize,
+    pub(crate) presence_waiting: usize,
+    pub(crate) presence_limit: usize,
 }
 
 impl Hub {
     /// A hub without listeners, and the queue of presence changes that `presence::run` empties.
     pub(super) fn new(
         db: Db,
-        (directory, auth): (Arc<Directory>, Arc<Auth>),
+        (directory, auth, metrics): (Arc<Directory>, Arc<Auth>, GatewayMetrics),
         interest: Interest,
     ) -> (Arc<Self>, mpsc::Receiver<PresenceChange>) {
         let (presence, changes) = mpsc::channel(PRESENCE_QUEUE_MAX);
@@ -70,8 +81,18 @@ impl Hub {
             relays: Mutex::default(),
             accounts: Mutex::default(),
             presence,
+            metrics,
         };
         (Arc::new(hub), changes)
+    }
+
+    pub(crate) fn depth(&self) -> Depth {
+        Depth {
+            accounts: self.accounts.lock().len(),
+            guilds: self.relays.lock().len(),
+            presence_waiting: PRESENCE_QUEUE_MAX.saturating_sub(self.presence.capacity()),
+            presence_limit: PRESENCE_QUEUE_MAX,
+        }
     }
 
     pub(super) fn composer(&self) -> Composer<'_> {
@@ -217,6 +238,7 @@ impl Hub {
             .try_send(PresenceChange { account, guilds })
             .is_err()
         {
+            self.metrics.presence_dropped.inc();
             tracing::warn!("presence queue is full, a change was dropped");
         }
     }

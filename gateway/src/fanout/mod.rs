@@ -20,18 +20,19 @@ use tokio_util::sync::CancellationToken;
 
 use crate::auth::Auth;
 use crate::directory::Directory;
+use crate::metrics::GatewayMetrics;
 use crate::session::Sessions;
-use hub::{Hub, HubPlatform};
+pub(crate) use hub::Hub;
+use hub::HubPlatform;
 
 /// Starts the fan-out of this node and the sessions that listen to it; both end with `stop`.
 pub(crate) async fn start(
     db: &Db,
-    directory: &Arc<Directory>,
-    auth: &Arc<Auth>,
+    parts: (Arc<Directory>, Arc<Auth>, GatewayMetrics),
     stop: &CancellationToken,
-) -> Result<Arc<Sessions>> {
+) -> Result<(Arc<Hub>, Arc<Sessions>)> {
     let subscription = pump::subscribe(db).await?;
-    let parts = (Arc::clone(directory), Arc::clone(auth));
+    let counters = Arc::clone(&parts.2.sessions);
     let (hub, presences) = Hub::new(db.clone(), parts, subscription.interest());
     tokio::spawn(pump::run(Arc::clone(&hub), subscription, stop.clone()));
     tokio::spawn(pump::tell_presences(
@@ -39,5 +40,7 @@ pub(crate) async fn start(
         presences,
         stop.clone(),
     ));
-    Ok(Sessions::start(Arc::new(HubPlatform(hub)), stop.clone()))
+    let platform = Arc::new(HubPlatform(Arc::clone(&hub)));
+    let sessions = Sessions::start(platform, counters, stop.clone());
+    Ok((hub, sessions))
 }

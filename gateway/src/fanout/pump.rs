@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::guild::Peek;
 use super::hub::{Hub, PresenceChange};
+use crate::clock;
 use crate::events::compose::without_content;
 use crate::events::{Event, EventKind, Note};
 use crate::id::Id;
@@ -81,15 +82,27 @@ pub(super) async fn run(hub: Arc<Hub>, mut subscription: Subscription, stop: Can
         };
         match item {
             Some(Ok(item)) => {
-                if let Err(error) = hub.accept(item, &mut recent).await {
+                let committed_us = match &item {
+                    StreamItem::Change(change) => Some(change.timestamp_us),
+                    _ => None,
+                };
+                let accepted = hub.accept(item, &mut recent).await;
+                if let Some(committed_us) = committed_us {
+                    let after_us = clock::now_us().saturating_sub(committed_us);
+                    hub.metrics.dispatched(Duration::from_micros(after_us));
+                }
+                if let Err(error) = accepted {
+                    hub.metrics.stumbles.inc();
                     tracing::warn!(%error, "an event could not be delivered");
                 }
             }
             Some(Err(error)) if error.is_retryable() => {
+                hub.metrics.stumbles.inc();
                 tracing::warn!(%error, "the event stream stumbled");
                 tokio::time::sleep(RETRY).await;
             }
             Some(Err(error)) => {
+                hub.metrics.stumbles.inc();
                 tracing::error!(%error, "the event stream ended");
                 return;
             }
@@ -140,6 +153,7 @@ impl Hub {
                 }
             }
             StreamItem::Gap { group, from, to } => {
+                self.metrics.gaps.inc();
                 tracing::warn!(group, from, to, "changes were lost, clients start afresh");
                 self.start_afresh().await;
                 Ok(())

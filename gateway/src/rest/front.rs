@@ -1,6 +1,7 @@
 //! The way of every request: who asks, may it go on, and the headers of the answer.
 
 use std::net::SocketAddr;
+use std::time::Instant;
 
 use axum::extract::{ConnectInfo, MatchedPath, Request, State};
 use axum::middleware::Next;
@@ -15,8 +16,16 @@ use crate::clock;
 use crate::id::Id;
 
 /// Identifies, counts, serves. A request that is refused counts too.
-pub(crate) async fn front(State(app): State<Shared>, mut request: Request, next: Next) -> Response {
-    let identified = identify(&app, request.headers()).await;
+pub(crate) async fn front(State(app): State<Shared>, request: Request, next: Next) -> Response {
+    let (begun, method) = (Instant::now(), request.method().clone());
+    let response = serve(&app, request, next).await;
+    let took = begun.elapsed();
+    app.metrics.answered(&method, response.status(), took);
+    response
+}
+
+async fn serve(app: &Shared, mut request: Request, next: Next) -> Response {
+    let identified = identify(app, request.headers()).await;
     let caller = identified.as_ref().ok().copied().flatten();
     let route = request.extensions().get::<MatchedPath>();
     let route = bare(route.map_or("", MatchedPath::as_str)).to_owned();
@@ -34,7 +43,10 @@ pub(crate) async fn front(State(app): State<Shared>, mut request: Request, next:
         .limiter
         .count(request.method(), &route, key, clock::now_ms());
     let mut response = match identified {
-        _ if !verdict.is_allowed() => verdict.refusal(),
+        _ if !verdict.is_allowed() => {
+            app.metrics.rate_limited.inc();
+            verdict.refusal()
+        }
         Err(error) => error.into_response(),
         Ok(None) => next.run(request).await,
         Ok(Some(caller)) => {

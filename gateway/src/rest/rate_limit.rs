@@ -64,6 +64,11 @@ impl RateLimiter {
         }
     }
 
+    /// Windows in memory.
+    pub(crate) fn len(&self) -> usize {
+        self.windows.lock().len()
+    }
+
     /// Counts a request of `route` (template without version prefix).
     pub(crate) fn count(&self, method: &Method, route: &str, key: Key, now_ms: i64) -> Verdict {
         let Some(limits) = &self.limits else {

@@ -311,7 +311,12 @@ impl Connection {
             shard: identify.shard.unwrap_or([0, 1]),
             large_threshold: identify.large_threshold,
         };
-        let session = Session::new(facts, Arc::clone(&self.link));
+        let session = Session::new(
+            facts,
+            Arc::clone(&self.link),
+            Arc::clone(&self.sessions.metrics),
+        );
+        self.sessions.metrics.identified.inc();
         if let Some(presence) = identify.presence.clone() {
             session.set_presence(presence);
         }
@@ -353,6 +358,7 @@ impl Connection {
         });
         match resumed {
             Some((session, Ok(was_detached))) => {
+                self.sessions.metrics.resumed.inc();
                 if was_detached {
                     self.sessions.resumed();
                 }
@@ -362,6 +368,7 @@ impl Connection {
             }
             Some((_, Err(ResumeError::Future))) => return Err(CloseCode::InvalidSequence.into()),
             Some((_, Err(ResumeError::Gone))) | None => {
+                self.sessions.metrics.not_resumed.inc();
                 self.writer.text(r#"{"t":null,"s":null,"op":9,"d":false}"#);
             }
         }

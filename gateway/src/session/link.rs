@@ -42,14 +42,15 @@ impl Link {
         self.wake.notified().await;
     }
 
-    /// Asks the connection to close. The first code wins.
-    pub fn close(&self, code: CloseCode) {
+    /// Asks the connection to close. The first code wins; tells whether it was this one.
+    pub fn close(&self, code: CloseCode) -> bool {
         let first =
             self.close
                 .compare_exchange(0, code.code(), Ordering::AcqRel, Ordering::Acquire);
         if first.is_ok() {
             self.wake();
         }
+        first.is_ok()
     }
 
     /// Asks the connection to tell its client to reconnect (op 7) and to close.

@@ -24,6 +24,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::events::{Event, EventKind};
+use crate::metrics::SessionDepth;
 
 /// Waiting events above which ephemeral ones are coalesced.
 pub const COALESCE_AT: usize = 64;
@@ -160,6 +161,15 @@ impl Outbox {
     /// Events that wait for the socket.
     pub fn waiting(&self) -> usize {
         self.events.len() - self.written
+    }
+
+    /// Adds what is here.
+    pub(crate) fn measure(&self, depth: &mut SessionDepth) {
+        let waiting = self.waiting();
+        depth.waiting += waiting;
+        depth.longest = depth.longest.max(waiting);
+        depth.retained += self.events.len();
+        depth.retained_bytes += self.bytes;
     }
 
     /// Whether events were lost, so that the session cannot be resumed.

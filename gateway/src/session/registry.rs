@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 use super::link::Link;
 use super::wheel::Wheel;
 use super::{CloseCode, Platform, Session, SessionId};
+use crate::metrics::{SessionDepth, SessionMetrics};
 
 /// Time between two heartbeats of a client.
 pub const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(41_250);
@@ -47,6 +48,8 @@ pub struct Sessions {
     pub(super) connections: TaskTracker,
     started: Instant,
     stop: CancellationToken,
+    /// What sessions count.
+    pub(super) metrics: Arc<SessionMetrics>,
 }
 
 impl std::fmt::Debug for Sessions {
@@ -60,7 +63,11 @@ impl std::fmt::Debug for Sessions {
 impl Sessions {
     /// An empty registry, with its ticking task, which ends when `stop` is cancelled. Must be called
     /// inside of a tokio runtime.
-    pub fn start(platform: Arc<dyn Platform>, stop: CancellationToken) -> Arc<Self> {
+    pub fn start(
+        platform: Arc<dyn Platform>,
+        metrics: Arc<SessionMetrics>,
+        stop: CancellationToken,
+    ) -> Arc<Self> {
         let sessions = Arc::new(Self {
             platform,
             by_id: Mutex::default(),
@@ -69,6 +76,7 @@ impl Sessions {
             connections: TaskTracker::new(),
             started: Instant::now(),
             stop,
+            metrics,
         });
         tokio::spawn(tick(Arc::clone(&sessions)));
         sessions
@@ -77,6 +85,21 @@ impl Sessions {
     /// Number of sessions, with those that wait for their client.
     pub fn count(&self) -> usize {
         self.by_id.lock().len()
+    }
+
+    /// What waits for the sockets. Takes every session's lock once.
+    pub(crate) fn depth(&self) -> SessionDepth {
+        let sessions: Vec<_> = self.by_id.lock().values().map(Arc::clone).collect();
+        let mut depth = SessionDepth {
+            sessions: sessions.len(),
+            detached: self.detached.load(Ordering::Relaxed),
+            connections: self.connections.len(),
+            ..SessionDepth::default()
+        };
+        for session in sessions {
+            session.measure(&mut depth);
+        }
+        depth
     }
 
     /// Waits until every client has been sent elsewhere, after the node began to stop; not for long.

@@ -9,6 +9,7 @@ use super::outbox::{Outbox, Push};
 use super::{CloseCode, PresenceCommand};
 use crate::events::{Event, EventKind, Intents};
 use crate::id::Id;
+use crate::metrics::{SessionDepth, SessionMetrics};
 
 /// Name of a session: 128 random bits, 32 hexadecimal digits on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -126,15 +127,17 @@ pub struct Session {
     pub id: SessionId,
     /// What it is.
     pub facts: SessionFacts,
+    pub(super) metrics: Arc<SessionMetrics>,
     state: Mutex<State>,
 }
 
 impl Session {
     /// A session that `link` serves.
-    pub fn new(facts: SessionFacts, link: Arc<Link>) -> Arc<Self> {
+    pub fn new(facts: SessionFacts, link: Arc<Link>, metrics: Arc<SessionMetrics>) -> Arc<Self> {
         Arc::new(Self {
             id: SessionId::random(),
             facts,
+            metrics,
             state: Mutex::new(State {
                 outbox: Outbox::default(),
                 attachment: Attachment::Attached(link),
@@ -151,14 +154,28 @@ impl Session {
             return;
         }
         let pushed = state.push(event);
+        match pushed {
+            Push::Queued => self.metrics.queued.inc(),
+            Push::Coalesced if event.is_ephemeral() => self.metrics.coalesced.inc(),
+            Push::Coalesced | Push::Overflow => 0,
+        };
         let Attachment::Attached(link) = &state.attachment else {
             return;
         };
         match pushed {
             Push::Queued => link.wake(),
             Push::Coalesced => {}
-            Push::Overflow => link.close(CloseCode::Unknown),
+            Push::Overflow => {
+                if link.close(CloseCode::Unknown) {
+                    self.metrics.overflowed.inc();
+                }
+            }
         }
+    }
+
+    /// Adds what waits here.
+    pub(crate) fn measure(&self, depth: &mut SessionDepth) {
+        self.state.lock().outbox.measure(depth);
     }
 
     /// The next events to write; none if `link` serves the session no longer.

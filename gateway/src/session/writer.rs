@@ -99,7 +99,11 @@ impl Writer {
                 };
             }
             match self.write_batch(io, session, &batch) {
-                Ok(written) => session.advance(link, written),
+                Ok(written) => {
+                    session.metrics.writes.inc();
+                    session.metrics.written.inc_by(written as u64);
+                    session.advance(link, written);
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
                 Err(error) => return Err(error),
             }

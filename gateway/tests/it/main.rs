@@ -4,6 +4,7 @@ mod auth_tokens;
 mod fanout_live;
 mod fanout_support;
 mod import_history;
+mod metrics_page;
 mod permission_matrix;
 mod rest_bad_input;
 mod rest_cli;

@@ -20,7 +20,7 @@ use tokio::task::JoinHandle;
 /// A running server.
 pub(crate) struct Server {
     pub(crate) db: Db,
-    app: Arc<App>,
+    pub(crate) app: Arc<App>,
     base: String,
     serving: JoinHandle<gateway::error::Result<()>>,
     _directory: TempDir,

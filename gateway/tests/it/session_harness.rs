@@ -133,7 +133,11 @@ impl TestGateway {
 
     pub(crate) async fn with(platform: TestPlatform) -> Self {
         let (platform, stop) = (Arc::new(platform), CancellationToken::new());
-        let sessions = Sessions::start(Arc::<TestPlatform>::clone(&platform), stop.clone());
+        let sessions = Sessions::start(
+            Arc::<TestPlatform>::clone(&platform),
+            Arc::default(),
+            stop.clone(),
+        );
         let shared = Arc::clone(&sessions);
         let app = axum::Router::new().fallback(move |request| {
             let response = upgrade(&shared, request);

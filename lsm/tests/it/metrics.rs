@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use lsm::exposition::{Metric, page, prometheus};
+use lsm::exposition::Metric;
 use lsm::log::LogMetrics;
 use lsm::{EngineMetrics, ScanRead};
 
@@ -54,20 +54,6 @@ fn every_field_of_the_metrics_is_in_the_lists() {
 }
 
 #[test]
-fn the_page_of_metrics_is_what_the_code_says() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/operations/metrics.md");
-    if std::env::var_os("UPDATE").is_some() {
-        write_page(&path, &page());
-    }
-    let stored = std::fs::read_to_string(&path).unwrap();
-    assert_eq!(
-        stored,
-        page(),
-        "run UPDATE=1 cargo test -p lsm --test it metrics"
-    );
-}
-
-#[test]
 fn counters_count_what_happens() {
     let engine = open(&memory(), options()).unwrap();
     let channel = partition("channel", 0);
@@ -107,15 +93,9 @@ fn counters_count_what_happens() {
         metrics.read_bytes > 0 && metrics.read_rows >= 16,
         "{metrics:?}"
     );
-    let lists = [
-        ("tablet=\"1\"".to_owned(), metrics.list()),
-        ("tablet=\"2\"".to_owned(), metrics.list()),
-        (String::new(), LogMetrics::default().list()),
-    ];
-    let text = prometheus(&lists);
-    let expected = "# TYPE lsm_engine_reads_total counter\nlsm_engine_reads_total{tablet=\"1\"} 3\n\
-        lsm_engine_reads_total{tablet=\"2\"} 3\n# HELP";
-    assert!(text.contains(expected), "{text}");
-    assert!(text.contains("lsm_log_segments 0\n"), "{text}");
-    assert_eq!(text.matches("# TYPE lsm_engine_files gauge").count(), 1);
+    let list = metrics.list();
+    let reads = list
+        .iter()
+        .find(|metric| metric.family() == "lsm_engine_reads");
+    assert_eq!(reads.unwrap().value, 3);
 }
