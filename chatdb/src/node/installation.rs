@@ -132,9 +132,9 @@ mod tests {
     fn open_damaged(bytes: &[u8]) -> Result<Installation> {
         let vfs = MemoryVfs::new();
         let data = Path::new("data");
-        vfs.create_dir_all(data).unwrap();
-        let file = vfs.create(&data.join(NAME)).unwrap();
-        file.write_at(bytes, 0).unwrap();
+        vfs.create_dir_all(data)?;
+        let file = vfs.create(&data.join(NAME))?;
+        file.write_at(bytes, 0)?;
         Installation::open(&vfs, data)
     }
 

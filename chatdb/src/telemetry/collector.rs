@@ -107,9 +107,8 @@ fn put_tablet(page: &mut Page, tablet: &TabletNumbers) {
             }
         }
     }
-    for (name, help, value) in tablet.debt() {
-        let label = Some(("tablet", group.as_str()));
-        page.put(name, label, (MetricKind::Gauge, help, value));
+    for (name, kind, help, value) in tablet.debt() {
+        page.put(name, Some(("tablet", &group)), (kind, help, value));
     }
     for (name, kind, help, value) in tablet.raft_numbers() {
         page.put(name, Some(("group", &group)), (kind, help, value));

@@ -12,6 +12,7 @@
 use crate::error::{Error, ErrorKind, Result};
 use axum::Router;
 use axum::extract::{Request, State};
+use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
@@ -121,13 +122,15 @@ fn names_this_machine(headers: &HeaderMap) -> bool {
     let Some(host) = headers.get(header::HOST) else {
         return true;
     };
-    let Some(host) = host.to_str().ok() else {
-        return false;
-    };
-    let is_address = host.parse::<SocketAddr>().is_ok() || host.parse::<IpAddr>().is_ok();
-    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
-    let bare = name.trim_start_matches('[').trim_end_matches(']');
-    is_address || bare.parse::<IpAddr>().is_ok() || name.eq_ignore_ascii_case("localhost")
+    let authority = host
+        .to_str()
+        .ok()
+        .and_then(|host| host.parse::<Authority>().ok());
+    authority.is_some_and(|authority| {
+        let name = authority.host();
+        let address = name.trim_start_matches('[').trim_end_matches(']');
+        address.parse::<IpAddr>().is_ok() || name.eq_ignore_ascii_case("localhost")
+    })
 }
 
 /// All numbers.
@@ -135,13 +138,11 @@ async fn metrics(State(pages): State<Pages>) -> Response {
     // Gathering looks at every file of every tablet.
     let registry = Arc::clone(&pages.registry);
     let encoded = tokio::task::spawn_blocking(move || encode(&registry)).await;
-    match encoded {
-        Ok(Ok(text)) => ([(header::CONTENT_TYPE, OPEN_METRICS)], text).into_response(),
-        Ok(Err(_)) | Err(_) => {
-            let message = "the numbers could not be written down\n";
-            (StatusCode::INTERNAL_SERVER_ERROR, message).into_response()
-        }
+    if let Ok(Ok(text)) = encoded {
+        return ([(header::CONTENT_TYPE, OPEN_METRICS)], text).into_response();
     }
+    let message = "the numbers could not be written down\n";
+    (StatusCode::INTERNAL_SERVER_ERROR, message).into_response()
 }
 
 fn encode(registry: &Registry) -> std::result::Result<String, std::fmt::Error> {

@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 /// Status line and body of a request.
-async fn get(address: SocketAddr, path: &str) -> (String, String) {
+pub(crate) async fn get(address: SocketAddr, path: &str) -> (String, String) {
     let mut socket = TcpStream::connect(address).await.unwrap();
     let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
     socket.write_all(request.as_bytes()).await.unwrap();
@@ -67,7 +67,10 @@ async fn statements_and_calls_are_counted_by_what_they_were_and_how_they_ended()
     let names = page.lines().filter_map(|line| line.strip_prefix("# TYPE "));
     for name in names.filter_map(|rest| rest.split(' ').next()) {
         let is_there = ["`", "_total`"].map(|end| document.contains(&format!("| `{name}{end} ")));
-        assert!(is_there.contains(&true), "{name} is not in docs/operations/metrics.md");
+        assert!(
+            is_there.contains(&true),
+            "{name} is not in docs/operations/metrics.md"
+        );
     }
     both.close().await;
 }
@@ -79,7 +82,10 @@ async fn a_closed_database_says_so_on_its_health_page() {
     let any = "127.0.0.1:0".parse().unwrap();
     let server = db.serve_metrics(any).await.unwrap();
     let (status, body) = get(server.address(), "/healthz").await;
-    assert_eq!((status.as_str(), body.as_str()), ("HTTP/1.1 200 OK", "ok\n"));
+    assert_eq!(
+        (status.as_str(), body.as_str()),
+        ("HTTP/1.1 200 OK", "ok\n")
+    );
     db.close().await.unwrap();
     let (status, body) = get(server.address(), "/healthz").await;
     assert_eq!(status, "HTTP/1.1 503 Service Unavailable");

@@ -44,10 +44,10 @@ impl Page {
         for line in lines {
             if let Some(rest) = line.strip_prefix("# HELP ") {
                 let (name, help) = rest.split_once(' ').unwrap();
-                page.families.entry(name.to_owned()).or_default().help = help.to_owned();
+                help.clone_into(&mut page.families.entry(name.to_owned()).or_default().help);
             } else if let Some(rest) = line.strip_prefix("# TYPE ") {
                 let (name, kind) = rest.split_once(' ').unwrap();
-                page.families.entry(name.to_owned()).or_default().kind = kind.to_owned();
+                kind.clone_into(&mut page.families.entry(name.to_owned()).or_default().kind);
             } else {
                 page.sample(line);
             }
@@ -107,14 +107,30 @@ fn document(page: &Page) -> String {
         ("lsm_", "Engines, block cache and log"),
     ];
     for (prefix, title) in parts {
-        write!(text, "\n## {title}\n\n| name | kind | labels | what |\n|---|---|---|---|\n").unwrap();
-        let of_part = page.families.iter().filter(|(name, _)| name.starts_with(prefix));
+        write!(
+            text,
+            "\n## {title}\n\n| name | kind | labels | what |\n|---|---|---|---|\n"
+        )
+        .unwrap();
+        let of_part = page
+            .families
+            .iter()
+            .filter(|(name, _)| name.starts_with(prefix));
         for (name, family) in of_part {
-            let ending = if family.kind == "counter" { "_total" } else { "" };
+            let ending = if family.kind == "counter" {
+                "_total"
+            } else {
+                ""
+            };
             let labels: Vec<&str> = family.labels.iter().map(String::as_str).collect();
             let shown: Vec<&str> = labels.into_iter().filter(|label| *label != "le").collect();
             let (kind, help) = (&family.kind, &family.help);
-            writeln!(text, "| `{name}{ending}` | {kind} | {} | {help} |", shown.join(", ")).unwrap();
+            writeln!(
+                text,
+                "| `{name}{ending}` | {kind} | {} | {help} |",
+                shown.join(", ")
+            )
+            .unwrap();
         }
     }
     let known = |name: &str| parts.iter().any(|(prefix, _)| name.starts_with(prefix));
@@ -178,7 +194,10 @@ async fn the_page_is_complete_documented_and_true() {
         std::fs::write(&path, &written).unwrap();
     }
     let stored = std::fs::read_to_string(&path).unwrap();
-    assert_eq!(stored, written, "run UPDATE=1 cargo test -p gateway --test it metrics");
+    assert_eq!(
+        stored, written,
+        "run UPDATE=1 cargo test -p gateway --test it metrics"
+    );
     server.stop().await;
 }
 
@@ -193,7 +212,8 @@ async fn every_name_of_the_dashboard_is_on_the_page() {
     for panel in dashboard["panels"].as_array().unwrap() {
         for target in panel["targets"].as_array().into_iter().flatten() {
             let query = target["expr"].as_str().unwrap();
-            let words = query.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
+            let words =
+                query.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
             let ours = ["flux_", "chatdb_", "raft_", "lsm_"];
             for word in words.filter(|word| ours.iter().any(|prefix| word.starts_with(prefix))) {
                 names += 1;
@@ -216,7 +236,10 @@ async fn every_name_of_the_dashboard_is_on_the_page() {
 async fn health_follows_the_server_and_the_page_is_for_this_machine() {
     let server = Server::start().await;
     let (_pages, base) = serve(&server).await;
-    assert_eq!(get(&base, "/healthz").await, (StatusCode::OK, "ok\n".to_owned()));
+    assert_eq!(
+        get(&base, "/healthz").await,
+        (StatusCode::OK, "ok\n".to_owned())
+    );
 
     let client = reqwest::Client::new();
     let asked = |host: &'static str| {
@@ -229,7 +252,11 @@ async fn health_follows_the_server_and_the_page_is_for_this_machine() {
     assert_eq!(answered.status(), StatusCode::OK);
     let kind = answered.headers()[header::CONTENT_TYPE].to_str().unwrap();
     assert!(kind.starts_with("application/openmetrics-text"), "{kind}");
-    assert!(!answered.headers().contains_key("access-control-allow-origin"));
+    assert!(
+        !answered
+            .headers()
+            .contains_key("access-control-allow-origin")
+    );
     let posted = client.post(format!("{base}/metrics")).send().await.unwrap();
     assert_eq!(posted.status(), StatusCode::METHOD_NOT_ALLOWED);
     assert_eq!(get(&base, "/").await.0, StatusCode::NOT_FOUND);
