@@ -57,7 +57,9 @@ pub fn decode_scalar(scalar: ScalarType, bytes: &[u8]) -> Result<Value> {
         ))
     };
     Ok(match scalar {
-        ScalarType::BigInt => Value::BigInt(i64::from_be_bytes(array(bytes).ok_or_else(damaged)?)),
+        ScalarType::BigInt | ScalarType::Counter => {
+            Value::BigInt(i64::from_be_bytes(array(bytes).ok_or_else(damaged)?))
+        }
         ScalarType::Timestamp => {
             Value::Timestamp(i64::from_be_bytes(array(bytes).ok_or_else(damaged)?))
         }
@@ -87,7 +89,7 @@ fn array<const N: usize>(bytes: &[u8]) -> Option<[u8; N]> {
 /// How keys order this type.
 pub fn component_type(scalar: ScalarType) -> ComponentType {
     match scalar {
-        ScalarType::BigInt | ScalarType::Timestamp => ComponentType::BigInt,
+        ScalarType::BigInt | ScalarType::Timestamp | ScalarType::Counter => ComponentType::BigInt,
         ScalarType::Int => ComponentType::Int,
         ScalarType::Text => ComponentType::Text,
         ScalarType::Blob => ComponentType::Blob,

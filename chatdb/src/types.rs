@@ -1,4 +1,4 @@
-//! Column types: eight scalars, and set, map and list of scalars.
+//! Column types: nine scalars, and set, map and list of scalars.
 //!
 //! Elements of collections are scalars, because a collection is stored as one cell per element and
 //! the element's key is part of the cell's address. A nested collection would have to be a blob in
@@ -25,11 +25,13 @@ pub enum ScalarType {
     Double,
     /// 128-bit identifier.
     Uuid,
+    /// 64-bit signed integer that is only added to; never a key or an element.
+    Counter,
 }
 
 impl ScalarType {
     /// Every scalar type; its place here is its number in stored bytes.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::BigInt,
         Self::Int,
         Self::Text,
@@ -38,6 +40,7 @@ impl ScalarType {
         Self::Timestamp,
         Self::Double,
         Self::Uuid,
+        Self::Counter,
     ];
 
     /// The CQL name.
@@ -51,6 +54,7 @@ impl ScalarType {
             Self::Timestamp => "timestamp",
             Self::Double => "double",
             Self::Uuid => "uuid",
+            Self::Counter => "counter",
         }
     }
 
@@ -75,6 +79,7 @@ impl ScalarType {
             Self::Timestamp => 5,
             Self::Double => 6,
             Self::Uuid => 7,
+            Self::Counter => 8,
         }
     }
 
@@ -101,6 +106,11 @@ impl DataType {
     /// Whether values are stored as one cell per element.
     pub fn is_collection(self) -> bool {
         !matches!(self, Self::Scalar(_))
+    }
+
+    /// Whether the column is added to instead of written.
+    pub fn is_counter(self) -> bool {
+        self == Self::Scalar(ScalarType::Counter)
     }
 
     /// The scalar type, or `None` for a collection.

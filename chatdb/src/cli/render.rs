@@ -115,7 +115,9 @@ fn table(result: &ResultSet, width: usize) -> String {
 fn is_number(data_type: DataType) -> bool {
     matches!(
         data_type,
-        DataType::Scalar(ScalarType::BigInt | ScalarType::Int | ScalarType::Double)
+        DataType::Scalar(
+            ScalarType::BigInt | ScalarType::Int | ScalarType::Double | ScalarType::Counter
+        )
     )
 }
 

@@ -257,6 +257,7 @@ fn put_cells(out: &mut Vec<u8>, ttl_s: u32, cells: &[CellChange]) {
             CellPath::Element(_) => 2,
             CellPath::Append => 4,
             CellPath::Prepend => 6,
+            CellPath::Add => 8,
         };
         out.push(path | u8::from(cell.value.is_some()));
         if let CellPath::Element(key) = &cell.path {
@@ -267,6 +268,9 @@ fn put_cells(out: &mut Vec<u8>, ttl_s: u32, cells: &[CellChange]) {
         }
     }
 }
+
+/// Bytes of what is added to a counter.
+const ADDED_BYTES: usize = 8;
 
 struct Decoder<'a> {
     bytes: &'a Bytes,
@@ -488,13 +492,19 @@ impl Decoder<'_> {
             2 => CellPath::Element(self.payload("an element key")?),
             4 => CellPath::Append,
             6 => CellPath::Prepend,
+            8 => CellPath::Add,
             _ => return Err(error),
         };
+        let error = self.reader.error("8 bytes to add to a counter");
         let value = if kind & 1 == 1 {
             Some(self.payload("a value")?)
         } else {
             None
         };
+        let added = value.as_ref().map(Bytes::len);
+        if path == CellPath::Add && added != Some(ADDED_BYTES) {
+            return Err(error);
+        }
         Ok(CellChange {
             column,
             path,

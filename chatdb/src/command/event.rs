@@ -2,7 +2,8 @@
 //!
 //! A collection that was assigned as a whole arrives as that collection. A change of single elements
 //! arrives as a map from element to its new value: `true` for an element added to a set, null for
-//! one removed. Appended or prepended list elements arrive as a list.
+//! one removed. Appended or prepended list elements arrive as a list. A counter arrives as what was
+//! added to it.
 
 use super::{CellChange, CellPath, Write, WriteCommand, WriteOperation};
 use crate::encoding::{decode_components, decode_scalar};
@@ -177,7 +178,7 @@ fn add_cell(
     };
     let element = |scalar: ScalarType| match &cell.path {
         CellPath::Element(key) => element_value(scalar, key),
-        CellPath::Plain | CellPath::Append | CellPath::Prepend => Ok(Value::Null),
+        CellPath::Plain | CellPath::Append | CellPath::Prepend | CellPath::Add => Ok(Value::Null),
     };
     match column.data_type {
         DataType::Scalar(scalar) => columns.push((column.name.clone(), scalar_value(scalar)?)),

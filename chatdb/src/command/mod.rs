@@ -190,6 +190,21 @@ pub enum CellPath {
     Append,
     /// A new element at the start of a list.
     Prepend,
+    /// The only one of a counter; the value is what is added to it, 8 bytes big endian, signed.
+    Add,
+}
+
+impl Write {
+    /// Whether it adds to a counter.
+    pub(crate) fn adds(&self) -> bool {
+        self.operations.iter().any(|operation| {
+            matches!(
+                operation,
+                WriteOperation::Upsert { cells, .. } | WriteOperation::UpsertStatic { cells, .. }
+                    if cells.iter().any(|cell| cell.path == CellPath::Add)
+            )
+        })
+    }
 }
 
 impl WriteOperation {
@@ -207,7 +222,7 @@ impl WriteOperation {
         for cell in cells {
             growth.bytes += cell.value.as_ref().map_or(0, Bytes::len);
             match &cell.path {
-                CellPath::Plain => {}
+                CellPath::Plain | CellPath::Add => {}
                 CellPath::Element(_) if cell.value.is_none() => {}
                 CellPath::Element(key) => {
                     growth.bytes += key.len();

@@ -146,6 +146,7 @@ fn sample_value(scalar: ScalarType) -> Value {
         ScalarType::Timestamp => Value::Timestamp(1_700_000_000_000),
         ScalarType::Double => Value::Double(2.5),
         ScalarType::Uuid => Value::Uuid([3; 16]),
+        ScalarType::Counter => Value::BigInt(7),
     }
 }
 

@@ -137,7 +137,7 @@ fn coerce_scalar(value: Value, scalar: ScalarType) -> Option<Value> {
         _ => None,
     };
     match (scalar, whole, value) {
-        (ScalarType::BigInt, Some(number), _) => Some(Value::BigInt(number)),
+        (ScalarType::BigInt | ScalarType::Counter, Some(number), _) => Some(Value::BigInt(number)),
         (ScalarType::Int, Some(number), _) => i32::try_from(number).ok().map(Value::Int),
         (ScalarType::Timestamp, Some(number), _) => Some(Value::Timestamp(number)),
         (ScalarType::Double, Some(number), _) => exact_double(number).map(Value::Double),

@@ -6,6 +6,7 @@
 
 mod bind;
 mod condition;
+mod counter;
 mod describe;
 mod read;
 mod relation;

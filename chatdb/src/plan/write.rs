@@ -5,7 +5,7 @@
 
 use super::relation::Restrictions;
 use super::write_plan::WritePlan;
-use super::{Request, condition};
+use super::{Request, condition, counter};
 use crate::command::{CellChange, CellPath, Guard, Write, WriteCommand, WriteOperation};
 use crate::cql::ast::{
     Assignment, Batch, Condition, Delete, Insert, Statement, TableName, Update, Using,
@@ -208,6 +208,7 @@ fn is_static(column: &Column) -> bool {
 
 fn insert_plan(request: &Request<'_>, insert: &Insert) -> Result<WritePlan> {
     let table = find_table(request, &insert.table)?;
+    counter::refuse_insert(&table)?;
     let ttl_s = ttl(request, &insert.using, &table)?;
     let mut keys: Vec<(&str, Value)> = Vec::new();
     let (mut row_cells, mut static_cells) = (Cells::default(), Cells::default());
@@ -281,6 +282,7 @@ fn key_values(table: &Table, columns: &[Column], keys: &[(&str, Value)]) -> Resu
 
 fn update_plan(request: &Request<'_>, update: &Update) -> Result<WritePlan> {
     let table = find_table(request, &update.table)?;
+    counter::check_update(&table, update)?;
     let ttl_s = ttl(request, &update.using, &table)?;
     let restrictions = Restrictions::new(request, &table, &update.relations)?;
     let partition = restrictions.partition()?;
@@ -341,6 +343,12 @@ fn assign(
     column: &Column,
     assignment: &Assignment,
 ) -> Result<()> {
+    if column.data_type.is_counter() {
+        if let Some(added) = counter::added(request, column, assignment)? {
+            cells.push(column, CellPath::Add, Some(added));
+        }
+        return Ok(());
+    }
     let name = &column.name;
     let value = |term| request.value(term, column.data_type, name);
     match assignment {
@@ -400,6 +408,7 @@ fn no_removal(column: &Column) -> Error {
 
 fn delete_plan(request: &Request<'_>, delete: &Delete) -> Result<WritePlan> {
     let table = find_table(request, &delete.table)?;
+    counter::check_delete(&table, delete)?;
     let restrictions = Restrictions::new(request, &table, &delete.relations)?;
     let partition = restrictions.partition()?;
     if !delete.targets.is_empty() {

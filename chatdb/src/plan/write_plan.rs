@@ -43,7 +43,15 @@ impl WritePlan {
     }
 
     /// Several writes as one command; their topics are joined, the last note and request id count.
+    ///
+    /// A retry of additions to counters needs a request id, a retry of writes does not: they do not
+    /// mix, so that nobody has to think about which it was.
     pub fn merge(plans: Vec<Self>) -> Result<Self> {
+        let adds = |plan: &Self| plan.command.writes.iter().any(Write::adds);
+        if plans.iter().any(adds) && !plans.iter().all(adds) {
+            let what = "a batch adds to counters or writes rows, not both";
+            return Err(Error::invalid(what).with_help("try", "two batches"));
+        }
         let mut merged = Self {
             command: WriteCommand::default(),
             conditional: false,

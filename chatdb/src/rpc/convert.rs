@@ -314,7 +314,7 @@ mod tests {
             }
         }
         data_type_from(None).unwrap_err();
-        for scalar in [i32::MIN, -1, 0, 9, i32::MAX] {
+        for scalar in [i32::MIN, -1, 0, 10, i32::MAX] {
             let unknown = proto::DataType {
                 scalar,
                 ..proto::DataType::default()

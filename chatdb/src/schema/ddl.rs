@@ -226,9 +226,36 @@ impl Catalog {
                 }
             }
         }
+        check_counters(&table)?;
         self.insert(table);
         Ok(true)
     }
+}
+
+/// Counters are added to and nothing else, so that all of a table is counters or nothing is.
+fn check_counters(table: &Table) -> Result<()> {
+    if !table.has_counters() {
+        return Ok(());
+    }
+    let mut others = table.cell_columns().iter();
+    if let Some(other) = others.find(|column| !column.data_type.is_counter()) {
+        let what = format!(
+            "{} has counters, so all its columns outside the key are; {} is a {}",
+            table.full_name(),
+            other.name,
+            other.data_type
+        );
+        let try_this = "a table of its own for the counters, with the same key";
+        return Err(Error::invalid(what).with_help("try", try_this));
+    }
+    if table.options.default_ttl_s > 0 {
+        return Err(Error::invalid("counters have no time to live"));
+    }
+    if !table.options.upsert {
+        let what = "counters begin with their first UPDATE: upsert = false leaves no way to begin";
+        return Err(Error::invalid(what));
+    }
+    Ok(())
 }
 
 fn complete(name: &TableName) -> Result<&str> {
@@ -324,6 +351,7 @@ fn new_table(id: TableId, keyspace: &str, create: &CreateTable) -> Result<Table>
     for (name, value) in &create.options {
         set_option(&mut table, name, value)?;
     }
+    check_counters(&table)?;
     Ok(table)
 }
 
@@ -344,9 +372,9 @@ fn add_key_column(
         ))
     })?;
     let data_type = resolve_type(&column.type_name)?;
-    if data_type.is_collection() || column.is_static {
+    if data_type.is_collection() || data_type.is_counter() || column.is_static {
         return Err(Error::invalid(format!(
-            "key column {name} is a {data_type}{}; keys are single values that are not static",
+            "key column {name} is a {data_type}{}; keys are single values, not static, no counters",
             if column.is_static { " STATIC" } else { "" }
         )));
     }
@@ -423,11 +451,20 @@ fn resolve_type(name: &TypeName) -> Result<DataType> {
             )
         })
     };
+    let element = |name: &String| match scalar(name)? {
+        ScalarType::Counter => Err(
+            Error::invalid("a collection cannot hold counters").with_help(
+                "try",
+                "a counter column, and the element as part of the clustering key",
+            ),
+        ),
+        other => Ok(other),
+    };
     Ok(match name {
         TypeName::Scalar(name) => DataType::Scalar(scalar(name)?),
-        TypeName::Set(element) => DataType::Set(scalar(element)?),
-        TypeName::List(element) => DataType::List(scalar(element)?),
-        TypeName::Map(key, value) => DataType::Map(scalar(key)?, scalar(value)?),
+        TypeName::Set(of) => DataType::Set(element(of)?),
+        TypeName::List(of) => DataType::List(element(of)?),
+        TypeName::Map(key, value) => DataType::Map(element(key)?, element(value)?),
     })
 }
 

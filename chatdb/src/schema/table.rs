@@ -98,6 +98,13 @@ impl Table {
             .unwrap_or_default()
     }
 
+    /// Whether its columns are counters: all of them are, or none.
+    pub fn has_counters(&self) -> bool {
+        self.cell_columns()
+            .iter()
+            .any(|column| column.data_type.is_counter())
+    }
+
     /// The column of this name, if there is one.
     pub fn find(&self, name: &str) -> Option<&Column> {
         self.columns.iter().find(|column| column.name == name)

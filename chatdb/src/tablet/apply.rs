@@ -88,7 +88,8 @@ fn convert_cells(
 /// by their place in it.
 fn path(path: &CellPath, timestamp: u64, place: u32) -> Bytes {
     let (first, time) = match path {
-        CellPath::Plain => return Bytes::new(),
+        // What is added was summed up before: see `counters`.
+        CellPath::Plain | CellPath::Add => return Bytes::new(),
         CellPath::Element(key) => return key.clone(),
         CellPath::Append => (APPENDED, timestamp),
         CellPath::Prepend => (PREPENDED, !timestamp),

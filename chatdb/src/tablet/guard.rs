@@ -9,14 +9,14 @@ use std::cmp::Ordering;
 use std::ops::Bound;
 
 /// The state that a guard looks at.
-struct Current {
-    page: SlicePage,
+pub(super) struct Current {
+    pub(super) page: SlicePage,
     /// Whether the page was read for a row, and not for the static cells alone.
     has_row: bool,
 }
 
 impl Current {
-    fn row(&self) -> Option<Row<'_>> {
+    pub(super) fn row(&self) -> Option<Row<'_>> {
         self.page.rows.first().filter(|_| self.has_row)
     }
 }
@@ -59,7 +59,13 @@ pub(super) fn judge(engine: &Engine, write: &Write, now_ms: u64) -> Result<Optio
     Ok(Some(CurrentRow { exists, cells }))
 }
 
-fn read(engine: &Engine, write: &Write, row: Option<&Bytes>, now_ms: u64) -> Result<Current> {
+/// The row of the write with this clustering key, or the static cells alone.
+pub(super) fn read(
+    engine: &Engine,
+    write: &Write,
+    row: Option<&Bytes>,
+    now_ms: u64,
+) -> Result<Current> {
     let mut read = SliceRead::all(write.table, write.partition.clone(), 1, now_ms);
     // Without a row only the static cells count; an empty key is before every row.
     let key = row.cloned().unwrap_or_default();

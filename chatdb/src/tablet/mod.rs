@@ -4,6 +4,7 @@
 //! the time of a read is an argument, and conditions see exactly what the log put there before them.
 
 mod apply;
+mod counters;
 mod cursor;
 mod dedupe;
 mod guard;

@@ -10,7 +10,7 @@
 //! * A command takes effect wholly or not at all, and once per request id.
 
 use super::state::State;
-use super::{apply, guard};
+use super::{apply, counters, guard};
 use crate::command::{CurrentRow, Guard, Response, Write, WriteCommand};
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::ReadPlan;
@@ -19,6 +19,7 @@ use crate::schema::Table;
 use crate::tablet::ReadCursor;
 use bytes::Bytes;
 use lsm::{Change, Engine, TableId, TableOptions, Timestamp, WindowOptions};
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -214,7 +215,14 @@ impl Entry<'_> {
                 return Ok(Response::NotApplied(current));
             }
         }
-        for write in &command.writes {
+        let writes = match self.sum_up(command)? {
+            Ok(writes) => writes,
+            Err(message) => {
+                let kind = ErrorKind::Invalid;
+                return Ok(Response::Failed { kind, message });
+            }
+        };
+        for write in writes.iter() {
             let change = apply::change(write, self.next, self.base / 1000);
             let count = u64::try_from(write.operations.len()).unwrap_or(u64::MAX);
             self.next = self
@@ -234,10 +242,31 @@ impl Entry<'_> {
         })
     }
 
+    /// The writes with values in place of additions, or why one cannot be made.
+    fn sum_up<'a>(
+        &mut self,
+        command: &'a WriteCommand,
+    ) -> Result<std::result::Result<Cow<'a, [Write]>, String>> {
+        if !command.writes.iter().any(Write::adds) {
+            return Ok(Ok(Cow::Borrowed(&command.writes)));
+        }
+        for write in command.writes.iter().filter(|write| write.adds()) {
+            self.settle(write)?;
+        }
+        let summed = counters::sum_up(&self.store.engine, &command.writes, self.base / 1000)?;
+        Ok(summed.map(Cow::Owned))
+    }
+
     fn judge(&mut self, write: &Write) -> Result<Option<CurrentRow>> {
         if write.guard == Guard::None {
             return Ok(None);
         }
+        self.settle(write)?;
+        guard::judge(&self.store.engine, write, self.base / 1000)
+    }
+
+    /// Lets the engine have what earlier commands of the entry did to the partition of the write.
+    fn settle(&mut self, write: &Write) -> Result<()> {
         let touches = |change: &Change| match change {
             Change::Mutation(mutation) => {
                 mutation.table == write.table && mutation.partition == write.partition
@@ -247,7 +276,7 @@ impl Entry<'_> {
         if self.pending.iter().any(touches) {
             self.flush_pending()?;
         }
-        guard::judge(&self.store.engine, write, self.base / 1000)
+        Ok(())
     }
 
     /// Gives the engine what is pending. An entry may do that in several parts: they are commands

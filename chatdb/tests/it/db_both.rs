@@ -39,6 +39,7 @@ both! {
     a_subscription_resumes_from_its_cursor_without_gap_or_duplicate;
     topics_come_and_go_while_waiting;
     a_request_id_takes_effect_once;
+    a_counter_counts_every_addition_of_many_writers_once;
     counting_a_table_pages_across_tablets;
     status_and_schema_tell_what_is_there;
 }
@@ -267,6 +268,40 @@ async fn topics_come_and_go_while_waiting(db: &Db) {
     db.execute(insert(1, 1).topic("a")).await.unwrap();
     db.execute(insert(1, 2).topic("b")).await.unwrap();
     assert_eq!(id(&change(&mut subscription).await), 2);
+}
+
+async fn a_counter_counts_every_addition_of_many_writers_once(db: &Db) {
+    db.execute("CREATE KEYSPACE app").await.unwrap();
+    let table = "CREATE TABLE app.likes (post int PRIMARY KEY, likes counter)";
+    db.execute(table).await.unwrap();
+    let add = |writer: i64, number: i64| {
+        Statement::new("UPDATE app.likes SET likes = likes + ? WHERE post = 1")
+            .bind(vec![Value::from(number)])
+            .request_id(u128::from((writer * 1000 + number).unsigned_abs()))
+    };
+    let writers = (1..=8_i64).map(|writer| {
+        let db = db.clone();
+        tokio::spawn(async move {
+            for number in 1..=20 {
+                // Both are sent, as when the answer of the first was lost.
+                let (first, second) = tokio::join!(
+                    db.execute(add(writer, number)),
+                    db.execute(add(writer, number))
+                );
+                first.unwrap();
+                second.unwrap();
+            }
+        })
+    });
+    for writer in writers.collect::<Vec<_>>() {
+        writer.await.unwrap();
+    }
+    let select = "SELECT likes FROM app.likes WHERE post = 1";
+    let result = db.execute(select).await.unwrap();
+    assert_eq!(result.first().unwrap().bigint("likes").unwrap(), 8 * 210);
+    let schema = db.schema().await.unwrap();
+    let column = &schema.tables[0].columns[1];
+    assert_eq!(column.data_type.to_string(), "counter");
 }
 
 async fn a_request_id_takes_effect_once(db: &Db) {

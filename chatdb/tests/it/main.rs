@@ -9,11 +9,14 @@
 mod cli_commands;
 mod cli_tablet;
 mod command_codec;
+mod counters;
 mod cql_parser;
 mod db_both;
 mod db_reopen;
+mod dependencies;
 mod harness;
 mod kill9;
+mod memory_budget;
 mod metrics_page;
 mod store_apply;
 mod store_support;

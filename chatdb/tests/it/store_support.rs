@@ -129,6 +129,19 @@ impl Database {
         }
     }
 
+    /// Opens again what the files hold, as after a power cut; tells the last entry that they have.
+    pub(crate) fn crash(&mut self) -> u64 {
+        let vfs = self.vfs.clone();
+        self.store = Store::open(open_engine(&MemoryVfs::default()), &[]).unwrap();
+        let engine = open_engine(&vfs);
+        let flushed = engine.flushed();
+        self.store = Store::open(engine, &flushed.owner).unwrap();
+        for table in self.catalog.tables() {
+            self.store.define_table(table).unwrap();
+        }
+        flushed.index
+    }
+
     pub(crate) fn flush(&mut self) {
         let engine = Arc::clone(self.store.engine());
         engine.freeze(self.store.state()).unwrap();

@@ -147,11 +147,8 @@ impl Parser<'_> {
         const FORM: &str = "BEGIN BATCH INSERT ...; UPDATE ...; DELETE ...; APPLY BATCH";
         self.form = FORM;
         self.expect_word("BEGIN")?;
-        if self.is_word("COUNTER") {
-            return Err(self.error("counter batches are not supported"));
-        }
-        // Atomic within a tablet either way, so both words of CQL mean the same here.
-        if !self.eat_word("UNLOGGED") {
+        // Atomic within a tablet either way, so all words of CQL mean the same here.
+        if !self.eat_word("UNLOGGED") && !self.eat_word("COUNTER") {
             self.eat_word("LOGGED");
         }
         self.expect_word("BATCH")?;
