@@ -20,14 +20,15 @@ use crate::metrics::GatewayMetrics;
 use crate::rest::rate_limit::RateLimiter;
 use crate::session::Sessions;
 use crate::store::schema;
-use crate::{fanout, rest, session, web};
+use crate::{clock, fanout, rest, session, web, worker};
 
 /// Everything that requests and sessions share.
 #[derive(Debug)]
 pub struct App {
     pub(crate) db: Db,
     pub(crate) config: Config,
-    pub(crate) ids: Generator,
+    pub(crate) ids: Arc<Generator>,
+    holder: worker::Holder,
     pub(crate) auth: Arc<Auth>,
     pub(crate) directory: Arc<Directory>,
     pub(crate) limiter: RateLimiter,
@@ -44,11 +45,17 @@ impl App {
         let auth = Arc::new(Auth::open(db.clone(), &config).await?);
         let directory = Arc::new(Directory::new(db.clone()));
         let stop = CancellationToken::new();
+        let holder = worker::Holder::new();
+        let window = worker::acquire(&db, &holder, config.worker, clock::now_ms()).await?;
+        let ids = Arc::new(Generator::leased(window));
+        let keeping = worker::run(db.clone(), holder.clone(), Arc::clone(&ids), stop.clone());
+        tokio::spawn(keeping);
         let metrics = GatewayMetrics::new();
         let parts = (Arc::clone(&directory), Arc::clone(&auth), metrics.clone());
         let (fanout, sessions) = fanout::start(&db, parts, &stop).await?;
         Ok(Arc::new(Self {
-            ids: Generator::new(config.worker),
+            ids,
+            holder,
             limiter: RateLimiter::new(config.limits.clone()),
             auth,
             directory,
@@ -72,6 +79,7 @@ impl App {
             .with_graceful_shutdown(async move { stop.cancelled().await })
             .await;
         self.sessions.drained().await;
+        self.release().await;
         served.map_err(|error| Error::new(ErrorKind::Io, "the listener failed").because(error))
     }
 
@@ -105,6 +113,14 @@ impl App {
             })
         });
         Ok(MetricsServer::start(listen, registry, health).await?)
+    }
+
+    /// Gives the worker number back, so that the next start need not wait for it to run out. No ids
+    /// are made from here on.
+    pub async fn release(&self) {
+        if let Err(error) = worker::release(&self.db, &self.holder, &self.ids).await {
+            tracing::warn!(%error, "the worker number is not given back, it runs out by itself");
+        }
     }
 
     /// Begins to stop: no new connections, running requests are answered.

@@ -9,9 +9,9 @@ pub struct Config {
     pub instance_name: String,
     /// Whether anybody may make an account. Default: true.
     pub registration_open: bool,
-    /// Number of this process among those that share a database, 0 to 1023. Two running processes
-    /// must not have the same. Default: 0.
-    pub worker: u16,
+    /// Number of this process among those that share a database, 0 to 1023, if it must be this one.
+    /// Default: the lowest that is free.
+    pub worker: Option<u16>,
     /// Longest request body in bytes. Default: 1 MiB.
     pub body_bytes_max: usize,
     /// Rate limits of REST; `None` counts nothing and limits nothing.
@@ -77,7 +77,7 @@ impl Default for Config {
         Self {
             instance_name: "Flux".to_owned(),
             registration_open: true,
-            worker: 0,
+            worker: None,
             body_bytes_max: 1 << 20,
             limits: Some(Limits::default()),
             password_hashes_max: 2,

@@ -8,16 +8,17 @@
 //! * An [`Id`] fits in 63 bits, so that it is a positive `bigint` in the database.
 //! * One [`Generator`] never repeats: its clock only moves forward. When the wall clock steps back
 //!   or 4096 ids are made within a millisecond, it borrows from the future and says nothing.
-//! * Two running generators must not share a worker number.
+//! * A generator mints inside of its [`Window`] only; windows of one worker number never overlap, see
+//!   `worker.rs`. So no two generators over one database make the same id.
 //!
 //! # Cost
 //!
-//! One compare-and-swap per id; no lock, no allocation.
+//! One short lock per id; no allocation.
 
 use std::fmt;
 use std::str::FromStr;
-use std::sync::atomic::{AtomicU64, Ordering};
 
+use parking_lot::Mutex;
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 use serde::{Serialize, Serializer};
 
@@ -148,43 +149,95 @@ impl Visitor<'_> for IdVisitor {
     }
 }
 
+/// A worker number and the times, in Unix milliseconds, that its ids may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Window {
+    pub(crate) worker: u16,
+    /// The first time.
+    pub(crate) from_ms: i64,
+    /// The first time that no id may have any more.
+    pub(crate) until_ms: i64,
+}
+
 /// Makes ids of one worker.
 #[derive(Debug)]
-pub struct Generator {
-    worker: u64,
+pub(crate) struct Generator(Mutex<Minting>);
+
+#[derive(Debug)]
+struct Minting {
+    window: Window,
     /// Milliseconds since [`EPOCH_MS`] and increment of the newest id, as one number.
-    last: AtomicU64,
+    last: u64,
+    is_closed: bool,
+}
+
+impl Minting {
+    fn new(window: Window) -> Self {
+        Self {
+            window,
+            last: ticket(window.from_ms).saturating_sub(1),
+            is_closed: false,
+        }
+    }
+}
+
+/// The first ticket of this time.
+fn ticket(unix_ms: i64) -> u64 {
+    let time = u64::try_from(unix_ms.saturating_sub(EPOCH_MS)).unwrap_or(0);
+    time.min(TIME_MAX) << WORKER_SHIFT
 }
 
 impl Generator {
-    /// A generator for worker `worker`, of which only the low ten bits count.
-    pub fn new(worker: u16) -> Self {
-        Self {
-            worker: u64::from(worker & WORKER_MAX),
-            last: AtomicU64::new(0),
-        }
+    /// A generator for a window.
+    pub(crate) fn leased(window: Window) -> Self {
+        Self(Mutex::new(Minting::new(window)))
     }
 
-    /// The next id, newer than every id that this generator made before.
-    pub fn next_id(&self) -> Id {
+    /// The next id, newer than every id that this generator made before under its number.
+    pub(crate) fn next_id(&self) -> chatdb::Result<Id> {
         self.next_at(clock::now_ms())
     }
 
     /// As [`Generator::next_id`] with the wall clock given.
-    pub fn next_at(&self, unix_ms: i64) -> Id {
-        let time = u64::try_from(unix_ms.saturating_sub(EPOCH_MS)).unwrap_or(0);
-        let now = time.min(TIME_MAX) << WORKER_SHIFT;
-        let step = |last: u64| (last + 1).max(now);
-        let last = self
-            .last
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| {
-                Some(step(last))
-            })
-            .unwrap_or_else(|last| last);
-        let ticket = step(last);
-        let increment = ticket & INCREMENT_MAX;
-        let time = ticket >> WORKER_SHIFT;
-        Id(time << TIME_SHIFT | self.worker << WORKER_SHIFT | increment)
+    pub(crate) fn next_at(&self, unix_ms: i64) -> chatdb::Result<Id> {
+        let mut minting = self.0.lock();
+        let next = (minting.last + 1).max(ticket(unix_ms));
+        if minting.is_closed || next >= ticket(minting.window.until_ms) {
+            let message = "the lease of this process's worker number has ended; retry";
+            return Err(chatdb::Error::new(chatdb::ErrorKind::Unavailable, message));
+        }
+        minting.last = next;
+        let time = next >> WORKER_SHIFT;
+        let worker = u64::from(minting.window.worker & WORKER_MAX);
+        let increment = next & INCREMENT_MAX;
+        Ok(Id(time << TIME_SHIFT | worker << WORKER_SHIFT | increment))
+    }
+
+    /// The window now.
+    pub(crate) fn window(&self) -> Window {
+        self.0.lock().window
+    }
+
+    /// Moves the end of the window.
+    pub(crate) fn extend(&self, until_ms: i64) {
+        self.0.lock().window.until_ms = until_ms;
+    }
+
+    /// Goes on in another window.
+    pub(crate) fn switch(&self, window: Window) {
+        let mut minting = self.0.lock();
+        if !minting.is_closed {
+            *minting = Minting::new(window);
+        }
+    }
+
+    /// Makes no more ids; tells the worker number and the time of the newest id, or the last time
+    /// before the window if there is none.
+    pub(crate) fn close(&self) -> (u16, i64) {
+        let mut minting = self.0.lock();
+        minting.is_closed = true;
+        let newest_ms = (minting.last >> WORKER_SHIFT).cast_signed() + EPOCH_MS;
+        (minting.window.worker, newest_ms)
     }
 }
 
@@ -192,9 +245,17 @@ impl Generator {
 mod tests {
     use super::*;
 
+    fn always(worker: u16) -> Window {
+        Window {
+            worker,
+            from_ms: EPOCH_MS,
+            until_ms: i64::MAX,
+        }
+    }
+
     #[test]
     fn ids_stay_unique_and_sorted_when_the_clock_steps_back() {
-        let generator = Generator::new(7);
+        let generator = Generator::leased(always(7));
         let start = EPOCH_MS + 1_000_000;
         let mut last = Id::default();
         for turn in 0..20_000 {
@@ -203,7 +264,7 @@ mod tests {
             } else {
                 start
             };
-            let id = generator.next_at(now);
+            let id = generator.next_at(now).unwrap();
             assert!(id > last, "{id} after {last}");
             assert_eq!(id.get() >> 12 & 1023, 7);
             last = id;
@@ -217,10 +278,15 @@ mod tests {
 
     #[test]
     fn ids_from_many_threads_never_repeat() {
-        let generator = Generator::new(1);
+        let generator = Generator::leased(always(1));
         let mut ids: Vec<Id> = std::thread::scope(|scope| {
-            let spawn =
-                |_| scope.spawn(|| (0..5000).map(|_| generator.next_id()).collect::<Vec<_>>());
+            let spawn = |_| {
+                scope.spawn(|| {
+                    (0..5000)
+                        .map(|_| generator.next_id().unwrap())
+                        .collect::<Vec<_>>()
+                })
+            };
             let threads: Vec<_> = (0..4).map(spawn).collect();
             threads
                 .into_iter()

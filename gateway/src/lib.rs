@@ -26,3 +26,4 @@ mod store;
 mod token;
 mod typing;
 mod web;
+mod worker;

@@ -24,6 +24,21 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use crate::app::App;
+use crate::session::outbox::RETAINED_MAX;
+
+/// Lines of name, meaning and counter.
+macro_rules! counters {
+    ($($name:literal $help:literal $counter:expr),* $(,)?) => {
+        [$(($name, $help, &$counter)),*]
+    };
+}
+
+/// Lines of name, meaning and number.
+macro_rules! gauges {
+    ($($name:literal $help:literal $value:expr),* $(,)?) => {
+        vec![$(($name, $help, $value)),*]
+    };
+}
 
 /// What sessions count. Shared by all sessions of a gateway.
 #[derive(Clone, Debug, Default)]
@@ -145,68 +160,22 @@ impl GatewayMetrics {
             "REST requests answered, by class of status",
             self.requests.clone(),
         );
-        for (name, help, counter) in [
-            (
-                "flux_rate_limited",
-                "REST requests refused by a rate limit",
-                &self.rate_limited,
-            ),
-            (
-                "flux_stream_gaps",
-                "Times that changes were lost and every client was told to start afresh",
-                &self.gaps,
-            ),
-            (
-                "flux_stream_errors",
-                "Times that the event stream failed or an event could not be delivered",
-                &self.stumbles,
-            ),
-            (
-                "flux_presence_dropped",
-                "Presence changes dropped because their queue was full",
-                &self.presence_dropped,
-            ),
-            (
-                "flux_session_events_queued",
-                "Events put into the queues of sessions",
-                &self.sessions.queued,
-            ),
-            (
-                "flux_session_events_coalesced",
-                "Typing and presence that a slow session did not get, or got only the newest of",
-                &self.sessions.coalesced,
-            ),
-            (
-                "flux_session_overflows",
-                "Times that a session was given up because it read too slowly",
-                &self.sessions.overflowed,
-            ),
-            (
-                "flux_socket_events",
-                "Events written to sockets, replayed ones included",
-                &self.sessions.written,
-            ),
-            (
-                "flux_socket_writes",
-                "Writes that carried those events",
-                &self.sessions.writes,
-            ),
-            (
-                "flux_sessions_identified",
-                "Sessions begun",
-                &self.sessions.identified,
-            ),
-            (
-                "flux_sessions_resumed",
-                "Sessions that came back",
-                &self.sessions.resumed,
-            ),
-            (
-                "flux_sessions_not_resumed",
-                "Attempts to come back that were refused",
-                &self.sessions.not_resumed,
-            ),
-        ] {
+        let sessions = &self.sessions;
+        let counters = counters![
+            "flux_rate_limited" "REST requests refused by a rate limit" self.rate_limited,
+            "flux_stream_gaps" "Times that changes were lost and every client was told to start afresh" self.gaps,
+            "flux_stream_errors" "Times that the event stream failed or an event could not be delivered" self.stumbles,
+            "flux_presence_dropped" "Presence changes dropped because their queue was full" self.presence_dropped,
+            "flux_session_events_queued" "Events put into the queues of sessions" sessions.queued,
+            "flux_session_events_coalesced" "Typing and presence that a slow session did not get, or got only the newest of" sessions.coalesced,
+            "flux_session_overflows" "Times that a session was given up because it read too slowly" sessions.overflowed,
+            "flux_socket_events" "Events written to sockets, replayed ones included" sessions.written,
+            "flux_socket_writes" "Writes that carried those events" sessions.writes,
+            "flux_sessions_identified" "Sessions begun" sessions.identified,
+            "flux_sessions_resumed" "Sessions that came back" sessions.resumed,
+            "flux_sessions_not_resumed" "Attempts to come back that were refused" sessions.not_resumed,
+        ];
+        for (name, help, counter) in counters {
             registry.register(name, help, counter.clone());
         }
     }
@@ -247,73 +216,22 @@ impl Collector for AppCollector {
 fn gauges(app: &App) -> Vec<(&'static str, &'static str, usize)> {
     let depth = app.sessions.depth();
     let fanout = app.fanout.depth();
-    vec![
-        (
-            "flux_sessions",
-            "Sessions, with those that wait for their client.",
-            depth.sessions,
-        ),
-        (
-            "flux_sessions_detached",
-            "Sessions that wait for their client to come back.",
-            depth.detached,
-        ),
-        ("flux_connections", "Open sockets.", depth.connections),
-        (
-            "flux_session_queue_events",
-            "Events that wait for sockets, all sessions together.",
-            depth.waiting,
-        ),
-        (
-            "flux_session_queue_events_longest",
-            "Events that wait for the socket furthest behind.",
-            depth.longest,
-        ),
-        (
-            "flux_session_queue_events_limit",
-            "Events kept for one session before it is given up.",
-            crate::session::outbox::RETAINED_MAX,
-        ),
-        (
-            "flux_session_retained_events",
-            "Events kept for writing and for replay.",
-            depth.retained,
-        ),
-        (
-            "flux_session_retained_bytes",
-            "Their bytes, counted as if they were not shared.",
-            depth.retained_bytes,
-        ),
-        (
-            "flux_accounts_present",
-            "Accounts with a session here.",
-            fanout.accounts,
-        ),
-        (
-            "flux_guilds_heard",
-            "Guilds that somebody listens to here.",
-            fanout.guilds,
-        ),
-        (
-            "flux_presence_queue",
-            "Presence changes that wait to be published.",
-            fanout.presence_waiting,
-        ),
-        (
-            "flux_presence_queue_limit",
-            "Presence changes that may wait; more are dropped.",
-            fanout.presence_limit,
-        ),
-        (
-            "flux_rate_limit_windows",
-            "Windows of rate limits in memory.",
-            app.limiter.len(),
-        ),
-        (
-            "flux_password_hashes_running",
-            "Passwords that are hashed now.",
-            app.auth.hashes_running(),
-        ),
+    gauges![
+        "flux_sessions" "Sessions, with those that wait for their client." depth.sessions,
+        "flux_sessions_detached" "Sessions that wait for their client to come back." depth.detached,
+        "flux_connections" "Open sockets." depth.connections,
+        "flux_session_queue_events" "Events that wait for sockets, all sessions together." depth.waiting,
+        "flux_session_queue_events_longest" "Events that wait for the socket furthest behind." depth.longest,
+        "flux_session_queue_events_limit" "Events kept for one session before it is given up." RETAINED_MAX,
+        "flux_session_retained_events" "Events kept for writing and for replay." depth.retained,
+        "flux_session_retained_bytes" "Their bytes, counted as if they were not shared." depth.retained_bytes,
+        "flux_accounts_present" "Accounts with a session here." fanout.accounts,
+        "flux_guilds_heard" "Guilds that somebody listens to here." fanout.guilds,
+        "flux_presence_queue" "Presence changes that wait to be published." fanout.presence_waiting,
+        "flux_presence_queue_limit" "Presence changes that may wait; more are dropped." fanout.presence_limit,
+        "flux_rate_limit_windows" "Windows of rate limits in memory." app.limiter.len(),
+        "flux_password_hashes_running" "Passwords that are hashed now." app.auth.hashes_running(),
+        "flux_worker" "Worker number under which this process mints ids." usize::from(app.ids.window().worker),
     ]
 }
 

@@ -15,9 +15,6 @@ use crate::id::Id;
 use crate::model::permission::Permissions;
 use crate::rest;
 
-/// Worker number of a command that writes to a stopped directory.
-const WORKER: u16 = crate::id::WORKER_MAX;
-
 /// Arguments of `flux bot`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -87,15 +84,12 @@ async fn write(create: &Create) -> Result<String> {
 }
 
 async fn make(db: &Db, create: &Create) -> Result<String> {
-    let config = Config {
-        worker: WORKER,
-        ..Config::default()
-    };
-    let app = App::start(db.clone(), config).await?;
+    let app = App::start(db.clone(), Config::default()).await?;
     let permissions = create.permissions.map(Permissions);
     let name = create.name.to_lowercase();
     let made = rest::create_bot(&app, &name, create.guild, permissions).await;
     app.stop();
+    app.release().await;
     let bot = made.map_err(|error| Error::new(ErrorKind::Invalid, error.line()))?;
     Ok(bot.token)
 }

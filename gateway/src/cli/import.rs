@@ -89,14 +89,11 @@ async fn write(args: Args) -> Result<Report> {
 }
 
 async fn import(db: &Db, format: Format) -> Result<Report> {
-    let config = Config {
-        worker: crate::id::WORKER_MAX,
-        ..Config::default()
-    };
-    let app = App::start(db.clone(), config).await?;
+    let app = App::start(db.clone(), Config::default()).await?;
     let sink = Sink::Local(LocalSink::new(std::sync::Arc::clone(&app)));
     let report = command::run(format, &sink).await;
     app.stop();
+    app.release().await;
     report.map_err(|error| failed(&error))
 }
 

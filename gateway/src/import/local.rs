@@ -61,7 +61,7 @@ impl LocalSink {
             }
             None => imports::guild(db, &spec.name)
                 .await?
-                .ok_or_else(|| self.app.ids.next_id()),
+                .map_or_else(|| self.app.ids.next_id().map(Err), |known| Ok(Ok(known)))?,
         };
         let guild = match known {
             Ok(guild) => return Ok(guild),
@@ -116,7 +116,7 @@ impl LocalSink {
         if let Some(importer) = accounts::find_name(db, IMPORTER).await? {
             return Ok(importer);
         }
-        let user_id = self.app.ids.next_id();
+        let user_id = self.app.ids.next_id()?;
         users::insert(
             db,
             &UserRow {
@@ -146,7 +146,7 @@ impl LocalSink {
         if let Some(row) = found {
             return Ok(row.channel_id);
         }
-        let channel = wanted.unwrap_or_else(|| self.app.ids.next_id());
+        let channel = wanted.map_or_else(|| self.app.ids.next_id(), Ok)?;
         let row = ChannelRow {
             guild_id: guild,
             channel_id: channel,
@@ -209,7 +209,7 @@ impl LocalSink {
                     }
                     None => imports::author(db, guild, &author.name)
                         .await?
-                        .ok_or_else(|| self.app.ids.next_id()),
+                        .map_or_else(|| self.app.ids.next_id().map(Err), |known| Ok(Ok(known)))?,
                 };
                 if let Err(user_id) = known {
                     let username = author.name.clone();

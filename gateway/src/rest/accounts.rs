@@ -47,7 +47,7 @@ impl App {
     }
 
     async fn session(&self, user: Id) -> ApiResult<Json<Session>> {
-        let token = self.auth.issue(user, self.ids.next_id(), "login").await?;
+        let token = self.auth.issue(user, self.ids.next_id()?, "login").await?;
         let row = self
             .directory
             .user(user)
@@ -83,7 +83,7 @@ pub(crate) async fn register(
     }
     let hash = app.auth.hash(password).await?;
     let row = UserRow {
-        user_id: app.ids.next_id(),
+        user_id: app.ids.next_id()?,
         username,
         global_name: typed,
         ..UserRow::default()

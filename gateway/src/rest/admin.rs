@@ -83,7 +83,7 @@ pub(crate) async fn create_bot(
         app.directory.guild(guild).await?.ok_or(Unknown::Guild)?;
     }
     let row = UserRow {
-        user_id: app.ids.next_id(),
+        user_id: app.ids.next_id()?,
         username: name.to_owned(),
         bot: true,
         owner_id: app.auth.administrator().await?,
@@ -99,7 +99,7 @@ pub(crate) async fn create_bot(
     }
     let token = app
         .auth
-        .issue(row.user_id, app.ids.next_id(), "bot")
+        .issue(row.user_id, app.ids.next_id()?, "bot")
         .await?;
     Ok(NewBot {
         token,
@@ -110,7 +110,7 @@ pub(crate) async fn create_bot(
 async fn bot_role(app: &App, guild: Id, name: &str, permissions: Permissions) -> ApiResult<Id> {
     let row = RoleRow {
         guild_id: guild,
-        role_id: app.ids.next_id(),
+        role_id: app.ids.next_id()?,
         name: name.to_owned(),
         position: 1,
         permissions: permissions & Permissions::ALL,

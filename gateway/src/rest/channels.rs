@@ -99,7 +99,7 @@ pub(crate) async fn create(
     let last = access.state.channels.iter().map(|row| row.position).max();
     let mut row = ChannelRow {
         guild_id: guild,
-        channel_id: app.ids.next_id(),
+        channel_id: app.ids.next_id()?,
         position: last.map_or(0, |last| last.saturating_add(1)),
         ..ChannelRow::default()
     };

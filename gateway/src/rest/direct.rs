@@ -58,7 +58,7 @@ pub(crate) async fn open(
             "Cannot send messages to this user",
         ));
     }
-    let fresh = app.ids.next_id();
+    let fresh = app.ids.next_id()?;
     let row = direct::open(&app.db, (caller.id, other), fresh).await?;
     if row.channel_id == fresh {
         tell(&app, row).await?;

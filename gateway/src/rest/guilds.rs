@@ -28,10 +28,10 @@ pub(crate) const GUILDS_PER_USER_MAX: usize = 100;
 impl App {
     /// Makes a guild with one text channel and its owner as the only member.
     pub(crate) async fn create_guild(&self, owner: Id, name: &str) -> ApiResult<Id> {
-        let guild_id = self.ids.next_id();
+        let guild_id = self.ids.next_id()?;
         let general = ChannelRow {
             guild_id,
-            channel_id: self.ids.next_id(),
+            channel_id: self.ids.next_id()?,
             kind: channel::TEXT,
             name: "general".to_owned(),
             ..ChannelRow::default()

@@ -231,7 +231,7 @@ impl App {
         channel: Id,
         draft: &Draft,
     ) -> ApiResult<(Id, Option<MessageRow>)> {
-        let fresh = self.ids.next_id();
+        let fresh = self.ids.next_id()?;
         let Some(nonce) = draft.nonce.as_ref().filter(|_| draft.enforce_nonce) else {
             return Ok((fresh, None));
         };

@@ -74,7 +74,7 @@ pub(crate) async fn create(
     let everybody = access.state.role(guild).map(|role| role.permissions);
     let mut row = RoleRow {
         guild_id: guild,
-        role_id: app.ids.next_id(),
+        role_id: app.ids.next_id()?,
         name: "new role".to_owned(),
         position: 1,
         permissions: everybody.unwrap_or(Permissions::DEFAULT),

@@ -29,6 +29,7 @@ pub(crate) mod read_states;
 pub(crate) mod roles;
 pub(crate) mod schema;
 pub(crate) mod users;
+pub(crate) mod workers;
 
 use bytes::Bytes;
 use chatdb::{Result, Statement};

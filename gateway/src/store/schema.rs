@@ -4,12 +4,12 @@ use chatdb::{Db, Result, Statement};
 
 use super::{
     accounts, bans, channels, direct, guilds, imports, invites, members, messages, pins, reactions,
-    read_states, roles, users,
+    read_states, roles, users, workers,
 };
 
 const KEYSPACE: &str = "CREATE KEYSPACE IF NOT EXISTS flux";
 
-const TABLES: [&[&str]; 14] = [
+const TABLES: [&[&str]; 15] = [
     accounts::TABLES,
     users::TABLES,
     guilds::TABLES,
@@ -24,6 +24,7 @@ const TABLES: [&[&str]; 14] = [
     pins::TABLES,
     read_states::TABLES,
     imports::TABLES,
+    workers::TABLES,
 ];
 
 /// Creates what is missing; a schema that is complete costs one look at the catalog per table.
