@@ -12,6 +12,7 @@ mod render;
 mod screen;
 mod serve;
 mod session;
+pub mod settings;
 mod shell;
 mod split;
 mod status;
@@ -19,11 +20,13 @@ mod tablet;
 
 use crate::cli::connect::Target;
 use crate::cli::screen::Screen;
+use crate::cli::settings::Asked;
+use crate::db::options::EmbeddedOptions;
 use crate::error::Error;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Where a server listens and a client connects when nothing else is said.
@@ -64,20 +67,80 @@ enum Command {
 }
 
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Every option can be set in the file of --config under its long name, and by an \
+    environment variable: CHATDB_ and the name in capitals. The command line goes first, then the environment, \
+    then the file.\n\nExample: chatdb serve --config chatdb.toml --print-config"
+)]
 struct Serve {
     /// Data directory; created when absent
     #[arg(long, value_name = "DIR", env = "CHATDB_DATA")]
     data: PathBuf,
     /// Address of the gRPC service; port 0 chooses one
-    #[arg(long, value_name = "ADDR", default_value = ADDRESS_DEFAULT)]
+    #[arg(long, value_name = "ADDR", default_value = ADDRESS_DEFAULT, env = "CHATDB_GRPC")]
     grpc: SocketAddr,
-    /// Tablets of a new database, 1 to 256; an existing one keeps its own
-    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=256))]
-    tablets: u32,
+    #[command(flatten)]
+    storage: Storage,
     /// Also serve /metrics (Prometheus) and /healthz over HTTP, for example on 127.0.0.1:7401. Without
     /// a password: whoever reaches the address can read them
     #[arg(long, value_name = "ADDR", env = "CHATDB_METRICS_LISTEN")]
     metrics_listen: Option<SocketAddr>,
+    /// TOML file with values for these options
+    #[arg(long, value_name = "FILE", env = "CHATDB_CONFIG")]
+    config: Option<PathBuf>,
+    /// Print these options with their values as such a file, and exit
+    #[arg(long)]
+    print_config: bool,
+}
+
+/// How a database in this process uses memory and disk. The environment is that of `chatdb`, also
+/// in other programs that take these options.
+#[derive(Clone, Debug, Args)]
+pub struct Storage {
+    /// Tablets of a new database, 1 to 256; an existing one keeps its own
+    #[arg(long, value_name = "N", default_value_t = 4, env = "CHATDB_TABLETS", value_parser = clap::value_parser!(u32).range(1..=256))]
+    tablets: u32,
+    /// Memtables of all tablets together, in MiB; beyond that they are flushed, and writes slow down up to
+    /// twice as much. More: fewer and larger files, a longer replay after a crash
+    #[arg(long, value_name = "MIB", default_value_t = 48, env = "CHATDB_MEMTABLES_MIB", value_parser = clap::value_parser!(u64).range(1..=1 << 20))]
+    memtables_mib: u64,
+    /// Blocks of files kept in memory, in MiB. More: fewer reads from disk
+    #[arg(long, value_name = "MIB", default_value_t = 32, env = "CHATDB_BLOCK_CACHE_MIB", value_parser = clap::value_parser!(u64).range(1..=1 << 20))]
+    block_cache_mib: u64,
+    /// The log, in MiB; beyond that the tablet that holds its oldest part is flushed. More: a longer
+    /// replay after a crash
+    #[arg(long, value_name = "MIB", default_value_t = 256, env = "CHATDB_LOG_MIB", value_parser = clap::value_parser!(u64).range(16..=1 << 20))]
+    log_mib: u64,
+    /// Recent log that subscribers can resume from, in MiB
+    #[arg(long, value_name = "MIB", default_value_t = 64, env = "CHATDB_STREAM_RETENTION_MIB", value_parser = clap::value_parser!(u64).range(0..=1 << 20))]
+    stream_retention_mib: u64,
+    /// What compaction may owe before writes slow down, in MiB. More: longer bursts at full speed, slower
+    /// reads and more space on disk meanwhile
+    #[arg(long, value_name = "MIB", default_value_t = 1024, env = "CHATDB_COMPACTION_DEBT_MIB", value_parser = clap::value_parser!(u64).range(16..=1 << 20))]
+    compaction_debt_mib: u64,
+    /// Reads that run at once; eight times as many may wait
+    #[arg(long, value_name = "N", default_value_t = 64, env = "CHATDB_CONCURRENT_READS", value_parser = clap::value_parser!(u16).range(1..))]
+    concurrent_reads: u16,
+}
+
+impl Storage {
+    /// The options of the database in `data`.
+    pub fn options(&self, data: &Path) -> EmbeddedOptions {
+        const MIB: u64 = 1 << 20;
+        let defaults = EmbeddedOptions::new(data);
+        EmbeddedOptions {
+            tablets: self.tablets,
+            // A tablet may fill a third of all, as in the defaults, so that several are active.
+            tablet_memtable_bytes: self.memtables_mib * MIB / 3,
+            total_memtable_bytes: self.memtables_mib * MIB,
+            block_cache_bytes: self.block_cache_mib * MIB,
+            log_bytes_max: self.log_mib * MIB,
+            stream_retention_bytes: self.stream_retention_mib * MIB,
+            compaction_debt_bytes: self.compaction_debt_mib * MIB,
+            concurrent_reads: usize::from(self.concurrent_reads),
+            ..defaults
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -146,8 +209,18 @@ impl From<io::Error> for Stop {
 /// Runs the program with the arguments of the process.
 #[doc(hidden)]
 pub fn main() -> ExitCode {
-    let command_line = match CommandLine::try_parse() {
-        Ok(command_line) => command_line,
+    let words = std::env::args_os();
+    let asked = settings::parse(&CommandLine::command(), "serve", words);
+    let parsed = asked.and_then(|asked| match asked {
+        Asked::Run(matches) => CommandLine::from_arg_matches(&matches).map(Ok),
+        Asked::Print(text) => Ok(Err(text)),
+    });
+    let command_line = match parsed {
+        Ok(Ok(command_line)) => command_line,
+        Ok(Err(text)) => {
+            let printed = Screen::new().write(&text);
+            return exit(printed.map_err(Stop::from), &Screen::new());
+        }
         Err(message) => {
             let is_wrong = message.use_stderr();
             drop(message.print());
@@ -177,6 +250,11 @@ pub fn main() -> ExitCode {
         Command::Status(arguments) => runtime.block_on(status::run(arguments, &screen)),
         Command::Tablet(command) => tablet::run(&command, &screen),
     };
+    exit(outcome, &screen)
+}
+
+/// The exit status of an outcome; says why it failed.
+fn exit(outcome: Result<(), Stop>, screen: &Screen) -> ExitCode {
     match outcome {
         Ok(()) | Err(Stop::Unread) => ExitCode::SUCCESS,
         Err(Stop::Told) => ExitCode::FAILURE,

@@ -4,7 +4,6 @@ use crate::cli::render::{DOT, counted, duration};
 use crate::cli::screen::Screen;
 use crate::cli::{Serve, Stop};
 use crate::db::Db;
-use crate::db::options::EmbeddedOptions;
 use crate::error::{Error, ErrorKind, Result};
 use std::time::Instant;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -13,9 +12,7 @@ pub(crate) async fn run(arguments: Serve, screen: &Screen) -> std::result::Resul
     let begun = Instant::now();
     let mut interrupt = on(SignalKind::interrupt())?;
     let mut terminate = on(SignalKind::terminate())?;
-    let mut options = EmbeddedOptions::new(&arguments.data);
-    options.tablets = arguments.tablets;
-    let db = Db::open(options).await?;
+    let db = Db::open(arguments.storage.options(&arguments.data)).await?;
     let server = db.serve(arguments.grpc).await?;
     let metrics = match arguments.metrics_listen {
         Some(listen) => Some(db.serve_metrics(listen).await?),

@@ -166,3 +166,45 @@ fn termination_stops_cleanly_and_keeps_everything() {
     let output = run(&["query", "--data", data, "SELECT * FROM app.t", "--json"]);
     assert_eq!(text(&output.stdout), "{\"k\":5}\n");
 }
+
+#[test]
+fn the_example_of_a_settings_file_has_every_option_and_is_what_holds_without_it() {
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/chatdb.toml");
+    let with = run(&["serve", "--config", example, "--print-config"]);
+    assert!(with.status.success(), "{}", text(&with.stderr));
+    let without = run(&["serve", "--data", "./data", "--print-config"]);
+    let values = |printed: &str| -> Vec<String> {
+        let lines = printed.lines().filter_map(|line| line.split_once(" # "));
+        lines.map(|(value, _)| value.to_owned()).collect()
+    };
+    let (with, without) = (text(&with.stdout), text(&without.stdout));
+    assert_eq!(values(&with), values(&without));
+    assert!(values(&with).len() >= 9, "{with}");
+    let file = std::fs::read_to_string(example).unwrap();
+    let unset = with
+        .lines()
+        .filter_map(|line| line.strip_suffix(" is not set"));
+    for line in unset {
+        assert!(
+            file.contains(&format!("{line} = ")),
+            "{line} is not in the example"
+        );
+    }
+}
+
+#[test]
+fn a_wrong_settings_file_is_refused_with_its_line() {
+    let directory = tempfile::TempDir::new().unwrap();
+    let path = directory.path().join("chatdb.toml");
+    std::fs::write(&path, "data = 'x'\ngprc = '127.0.0.1:0'\n").unwrap();
+    let path = path.display().to_string();
+    let refused = run(&["serve", "--config", &path]);
+    assert_eq!(refused.status.code(), Some(2));
+    let told = text(&refused.stderr);
+    assert!(
+        told.contains(&format!(
+            "{path}:2: unknown key gprc; the keys are data, grpc"
+        )),
+        "{told}"
+    );
+}

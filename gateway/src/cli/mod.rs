@@ -11,7 +11,8 @@ mod serve;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use chatdb::cli::settings::{self, Asked};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::error::{Error, ErrorKind, Result};
 
@@ -35,8 +36,17 @@ enum Command {
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
+    let asked = settings::parse(&Cli::command(), "serve", std::env::args_os());
+    let parsed = asked.and_then(|asked| match asked {
+        Asked::Run(matches) => Cli::from_arg_matches(&matches).map(Ok),
+        Asked::Print(text) => Ok(Err(text)),
+    });
+    let cli = match parsed {
+        Ok(Ok(cli)) => cli,
+        Ok(Err(text)) => {
+            render::result(text.trim_end());
+            return ExitCode::SUCCESS;
+        }
         Err(error) => {
             let code = u8::try_from(error.exit_code()).unwrap_or(2);
             return match error.print() {

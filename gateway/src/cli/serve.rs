@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chatdb::{Db, EmbeddedOptions};
+use chatdb::Db;
+use chatdb::cli::Storage;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -19,7 +20,13 @@ const DRAIN: Duration = Duration::from_secs(10);
 
 /// Arguments of `flux serve`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example: flux serve --data ./data --listen 127.0.0.1:8080")]
+#[command(
+    after_help = "Every option can be set in the file of --config under its long name, and by an \
+    environment variable: FLUX_ (CHATDB_ for those of the storage) and the name in capitals. The command line \
+    goes first, then the environment, then the file.\n\nExamples:\n  \
+    flux serve --data ./data --listen 127.0.0.1:8080\n  \
+    flux serve --config flux.toml --print-config"
+)]
 pub(super) struct Args {
     /// Directory of the database; made when it is not there
     #[arg(long, value_name = "DIR", default_value = "./data", env = "FLUX_DATA")]
@@ -33,27 +40,41 @@ pub(super) struct Args {
     )]
     listen: SocketAddr,
     /// Also serve the database itself (gRPC), for `chatdb shell --at`
-    #[arg(long, value_name = "ADDR", conflicts_with = "db")]
+    #[arg(
+        long,
+        value_name = "ADDR",
+        conflicts_with = "db",
+        env = "FLUX_DB_LISTEN"
+    )]
     db_listen: Option<SocketAddr>,
     /// Also serve /metrics (Prometheus) and /healthz over HTTP, for example on 127.0.0.1:8081. Without
     /// a password: whoever reaches the address can read them
     #[arg(long, value_name = "ADDR", env = "FLUX_METRICS_LISTEN")]
     metrics_listen: Option<SocketAddr>,
     /// Use a database that runs elsewhere instead of --data, by its gRPC address
-    #[arg(long, value_name = "URL", conflicts_with = "data")]
+    #[arg(long, value_name = "URL", conflicts_with = "data", env = "FLUX_DB")]
     db: Option<String>,
     /// Name of this instance, shown on its first page
-    #[arg(long, value_name = "NAME", default_value = "Flux")]
+    #[arg(long, value_name = "NAME", default_value = "Flux", env = "FLUX_NAME")]
     name: String,
     /// Let nobody register
-    #[arg(long)]
+    #[arg(long, env = "FLUX_CLOSED")]
     closed: bool,
     /// Do not limit how often anything may be asked
-    #[arg(long)]
+    #[arg(long, env = "FLUX_NO_RATE_LIMITS")]
     no_rate_limits: bool,
-    /// Number of this process among those that share a database, 0 to 1023
-    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u16).range(0..=1023))]
-    worker: u16,
+    /// Number of this process among those that share a database, 0 to 1023, if it must be this one;
+    /// otherwise it takes the lowest that is free
+    #[arg(long, value_name = "N", env = "FLUX_WORKER", value_parser = clap::value_parser!(u16).range(0..=1023))]
+    worker: Option<u16>,
+    #[command(flatten, next_help_heading = "Storage")]
+    storage: Storage,
+    /// TOML file with values for these options
+    #[arg(long, value_name = "FILE", env = "FLUX_CONFIG")]
+    config: Option<PathBuf>,
+    /// Print these options with their values as such a file, and exit
+    #[arg(long)]
+    print_config: bool,
 }
 
 /// Serves until a signal says stop.
@@ -64,7 +85,7 @@ pub(super) async fn run(args: Args) -> Result<()> {
     })?;
     let db = match &args.db {
         Some(endpoint) => Db::connect(endpoint).await?,
-        None => Db::open(EmbeddedOptions::new(&args.data)).await?,
+        None => Db::open(args.storage.options(&args.data)).await?,
     };
     let served = serve(&db, listener, args).await;
     let closed = db.close().await;

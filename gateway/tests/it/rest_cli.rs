@@ -163,3 +163,45 @@ async fn an_address_in_use_is_one_line_and_exit_status_1() {
     assert!(told.starts_with("error: cannot listen on"), "{told}");
     assert_eq!(told.lines().count(), 1);
 }
+
+#[tokio::test]
+async fn the_example_of_a_settings_file_has_every_option_and_is_what_holds_without_it() {
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/flux.toml");
+    let print = |arguments: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_flux"));
+        let output = command
+            .arg("serve")
+            .args(arguments)
+            .arg("--print-config")
+            .output()
+            .unwrap();
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let values = |printed: &str| -> Vec<String> {
+        let lines = printed.lines().filter_map(|line| line.split_once(" # "));
+        lines.map(|(value, _)| value.to_owned()).collect()
+    };
+    let (with, without) = (print(&["--config", example]), print(&[]));
+    assert_eq!(values(&with), values(&without));
+    assert!(values(&with).len() >= 12, "{with}");
+    let file = std::fs::read_to_string(example).unwrap();
+    for line in with
+        .lines()
+        .filter_map(|line| line.strip_suffix(" is not set"))
+    {
+        assert!(
+            file.contains(&format!("{line} = ")),
+            "{line} is not in the example"
+        );
+    }
+    let elsewhere = print(&["--config", example, "--db", "http://127.0.0.1:1"]);
+    assert!(
+        elsewhere.contains("db = \"http://127.0.0.1:1\" # command line"),
+        "{elsewhere}"
+    );
+}
