@@ -213,8 +213,8 @@ mod tests {
         let mut takeovers = 0;
         for step in 0..600 {
             let at = usize::try_from(roll(3)).unwrap();
-            let now_ms = START + step * 1000 + skews[at] + roll(3000);
-            let choice = roll(4);
+            let now_ms = START + step * 5000 + skews[at] + roll(3000);
+            let choice = roll(8);
             if processes[at].is_none() || choice == 0 {
                 let holder = Holder::new();
                 let window = acquire(&db, &holder, Some(0), now_ms).await;

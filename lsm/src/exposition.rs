@@ -3,6 +3,7 @@
 //! A test fails when a field of a metrics struct is not in its list. How a list becomes a page is
 //! not decided here: this crate opens no socket and knows no text format.
 
+use crate::admission::AdmissionMetrics;
 use crate::log::LogMetrics;
 use crate::metrics::EngineMetrics;
 
@@ -108,6 +109,20 @@ impl EngineMetrics {
             Gauge blocks "Blocks in memory.",
         ));
         all
+    }
+}
+
+impl AdmissionMetrics {
+    /// All numbers of an admission, which all engines of a process share.
+    pub fn list(&self) -> Vec<Metric> {
+        list!(self, "admission",
+            Gauge reads "Reads in all engines, those that apply the log excepted.",
+            Gauge reads_max "Reads allowed at once.",
+            Gauge bytes "Bytes that their pages keep alive.",
+            Gauge bytes_max "Bytes allowed.",
+            Counter refused "Reads refused because there were too many.",
+            Counter cut "Pages cut short for want of memory.",
+        )
     }
 }
 

@@ -45,6 +45,7 @@ use crate::stream::subscription::{SubscribeOptions, Subscription};
 use crate::tablet::Tablet;
 use crate::telemetry::NodeMetrics;
 use bytes::Bytes;
+use lsm::ReadAdmission;
 use lsm::log::Log;
 use lsm::vfs::Lock;
 use parking_lot::Mutex;
@@ -76,6 +77,8 @@ pub(crate) struct Node {
     /// Permits of reads that run or wait.
     waiting_readers: Arc<Semaphore>,
     most_waiting_readers: usize,
+    /// What the engines let in.
+    admission: Arc<ReadAdmission>,
     pub(crate) metrics: NodeMetrics,
     is_closed: AtomicBool,
     running: Mutex<Option<Running>>,

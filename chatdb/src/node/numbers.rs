@@ -1,9 +1,10 @@
 //! The numbers of a node at one moment, for its page of metrics.
 
 use crate::node::Node;
+use crate::node::environment::now_ms;
 use lsm::exposition::MetricKind::{self, Counter, Gauge};
 use lsm::log::LogMetrics;
-use lsm::{Debt, EngineMetrics};
+use lsm::{AdmissionMetrics, Debt, EngineMetrics};
 use raft::{Group, GroupMetrics, GroupStatus};
 
 /// Name, kind, meaning and number.
@@ -24,6 +25,7 @@ fn count(number: usize) -> u64 {
 pub(crate) struct Numbers {
     pub(crate) node: Vec<Number>,
     pub(crate) log: LogMetrics,
+    pub(crate) admission: AdmissionMetrics,
     pub(crate) tablets: Vec<TabletNumbers>,
 }
 
@@ -45,12 +47,13 @@ impl Node {
             let metrics = Some(engine.metrics());
             tablets.push(TabletNumbers {
                 is_first: number == 0,
-                ..of_group(&place.group, metrics, engine.debt())
+                ..of_group(&place.group, metrics, engine.debt(now_ms()))
             });
         }
         Numbers {
             node: self.own_numbers(),
             log: self.log.metrics(),
+            admission: self.admission.metrics(),
             tablets,
         }
     }
@@ -102,8 +105,8 @@ impl TabletNumbers {
         }
         numbers![
             Gauge "chatdb_debt_memtable_bytes" "Bytes that flushing has to write, those of the active memtable included." self.debt.memory_bytes,
-            Gauge "chatdb_debt_compaction_bytes" "Bytes that merges have to read until no window has more files than a tier." self.debt.compaction_bytes,
-            Gauge "chatdb_debt_files" "Files of the table and window that has most of them: what a read merges at worst." count(self.debt.files),
+            Gauge "chatdb_debt_compaction_bytes" "Bytes that the merges which are due now would read." self.debt.compaction_bytes,
+            Gauge "chatdb_debt_runs" "Sorted runs of the table and window that has most of them: what a read merges at worst." count(self.debt.runs),
         ]
     }
 

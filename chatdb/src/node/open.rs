@@ -151,6 +151,7 @@ impl Node {
             readers: Arc::new(Semaphore::new(readers)),
             waiting_readers: Arc::new(Semaphore::new(most_waiting_readers)),
             most_waiting_readers,
+            admission: reads,
             metrics,
             is_closed: AtomicBool::new(false),
             running: Mutex::new(Some(Running {

@@ -85,8 +85,8 @@ impl Collector for NodeCollector {
         for (name, kind, help, value) in numbers.node {
             page.put(name, None, (kind, help, value));
         }
-        for metric in numbers.log.list() {
-            page.add(None, &metric);
+        for metric in numbers.log.list().iter().chain(&numbers.admission.list()) {
+            page.add(None, metric);
         }
         for tablet in &numbers.tablets {
             put_tablet(&mut page, tablet);

@@ -194,7 +194,7 @@ fn the_example_of_a_settings_file_has_every_option_and_is_what_holds_without_it(
 
 #[test]
 fn a_wrong_settings_file_is_refused_with_its_line() {
-    let directory = tempfile::TempDir::new().unwrap();
+    let directory = TempDir::new().unwrap();
     let path = directory.path().join("chatdb.toml");
     std::fs::write(&path, "data = 'x'\ngprc = '127.0.0.1:0'\n").unwrap();
     let path = path.display().to_string();

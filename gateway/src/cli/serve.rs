@@ -67,14 +67,14 @@ pub(super) struct Args {
     /// otherwise it takes the lowest that is free
     #[arg(long, value_name = "N", env = "FLUX_WORKER", value_parser = clap::value_parser!(u16).range(0..=1023))]
     worker: Option<u16>,
-    #[command(flatten, next_help_heading = "Storage")]
-    storage: Storage,
     /// TOML file with values for these options
     #[arg(long, value_name = "FILE", env = "FLUX_CONFIG")]
     config: Option<PathBuf>,
     /// Print these options with their values as such a file, and exit
     #[arg(long)]
     print_config: bool,
+    #[command(flatten, next_help_heading = "Storage")]
+    storage: Storage,
 }
 
 /// Serves until a signal says stop.

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use lsm::exposition::Metric;
 use lsm::log::LogMetrics;
-use lsm::{EngineMetrics, ScanRead};
+use lsm::{AdmissionMetrics, EngineMetrics, ScanRead};
 
 use crate::engine_support::*;
 
@@ -43,6 +43,13 @@ fn every_field_of_the_metrics_is_in_the_lists() {
     assert_eq!(
         names(&engine, "cache"),
         fields(source, "CacheMetrics"),
+        "src/exposition.rs"
+    );
+    let admission = AdmissionMetrics::default().list();
+    let source = include_str!("../../src/admission.rs");
+    assert_eq!(
+        names(&admission, "admission"),
+        fields(source, "AdmissionMetrics"),
         "src/exposition.rs"
     );
     let source = include_str!("../../src/log/types.rs");
