@@ -40,14 +40,15 @@ pub(crate) struct TabletNumbers {
 
 impl Node {
     pub(crate) fn numbers(&self) -> Numbers {
-        let system = of_group(&self.group0, None, Debt::default());
+        let system = of_group(&self.group0);
         let mut tablets = vec![system];
         for (number, place) in self.tablets.iter().enumerate() {
             let engine = place.tablet.engine();
-            let metrics = Some(engine.metrics());
             tablets.push(TabletNumbers {
                 is_first: number == 0,
-                ..of_group(&place.group, metrics, engine.debt(now_ms()))
+                engine: Some(engine.metrics()),
+                debt: engine.debt(now_ms()),
+                ..of_group(&place.group)
             });
         }
         Numbers {
@@ -87,11 +88,11 @@ impl Node {
     }
 }
 
-fn of_group(group: &Group, engine: Option<EngineMetrics>, debt: Debt) -> TabletNumbers {
+fn of_group(group: &Group) -> TabletNumbers {
     TabletNumbers {
         is_first: false,
-        engine,
-        debt,
+        engine: None,
+        debt: Debt::default(),
         raft: group.status(),
         counters: group.counters(),
     }
