@@ -259,3 +259,85 @@ impl Runs {
         Some(pieces)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::row::{PartitionKey, Window};
+
+    fn slice() -> Slice {
+        Slice {
+            table: TableId(1),
+            token: 7,
+            key: Bytes::from_static(b"channel"),
+            from: Place::START.to_edge(),
+            to: Edge::End,
+            reverse: false,
+        }
+    }
+
+    fn all_at(index: u64, now_ms: u64) -> Vec<Run> {
+        let Slice { from, to, .. } = slice();
+        vec![Run {
+            from,
+            to,
+            index,
+            now_ms,
+        }]
+    }
+
+    fn store(runs: &DeadRuns, key: &'static [u8]) {
+        runs.stored(&Mutation {
+            table: TableId(1),
+            partition: PartitionKey {
+                token: 7,
+                key: slice().key,
+                window: Window::TIMELESS,
+            },
+            operations: vec![Operation::Upsert {
+                clustering: Bytes::from_static(key),
+                liveness: None,
+                cells: Vec::new(),
+            }],
+        });
+    }
+
+    #[test]
+    fn what_a_read_found_is_not_noted_if_a_row_was_stored_since_it_began() {
+        let runs = DeadRuns::new();
+        let mark = runs.mark(7);
+        store(&runs, b"row");
+        runs.note(&slice(), all_at(1, 0), mark);
+        assert_eq!(runs.pieces(&slice(), 9, 9), None);
+        runs.note(&slice(), all_at(2, 0), runs.mark(7));
+        assert_eq!(runs.pieces(&slice(), 9, 9), Some(Vec::new()));
+    }
+
+    #[test]
+    fn runs_are_for_reads_of_the_same_or_a_later_index_and_time() {
+        let runs = DeadRuns::new();
+        runs.note(&slice(), all_at(5, 100), runs.mark(7));
+        assert_eq!(runs.pieces(&slice(), 4, 100), None);
+        assert_eq!(runs.pieces(&slice(), 5, 99), None);
+        assert_eq!(runs.pieces(&slice(), 5, 100), Some(Vec::new()));
+        runs.forget();
+        assert_eq!(runs.pieces(&slice(), 5, 100), None);
+    }
+
+    #[test]
+    fn a_stored_row_is_cut_out_of_its_run_and_nothing_grows_without_bound() {
+        let runs = DeadRuns::new();
+        runs.note(&slice(), all_at(5, 0), runs.mark(7));
+        store(&runs, b"row");
+        let row = |side| Place::At(b"row", side).to_edge();
+        let left = vec![(row(Side::Before), row(Side::After))];
+        assert_eq!(runs.pieces(&slice(), 5, 0), Some(left));
+        for number in 0..1000_u32 {
+            let key = Bytes::copy_from_slice(&number.to_be_bytes());
+            let other = Slice { key, ..slice() };
+            runs.note(&other, all_at(5, 0), runs.mark(7));
+        }
+        let kept = runs.stripe(7).partitions.lock().runs.len();
+        assert_eq!(kept, PARTITIONS_MAX);
+    }
+}
