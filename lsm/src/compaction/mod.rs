@@ -4,7 +4,7 @@
 //!   for eight, then sixteen. Only neighbors in log order merge, so that sources stay ordered by time.
 //!   In the second half of a window eight have to come together: most are sealed before that.
 //! * A window whose end and grace have passed is sealed: one merge of all it has, with a trained
-//!   dictionary. Late writes are merged into it when they are a tenth of it, or four runs; that
+//!   dictionary, when its last rows are flushed or half of its width has passed since. Late writes are merged into it when they are a tenth of it, or four runs; that
 //!   rewrites only the fragments between their keys.
 //! * Tables without time: levels, each at least eight times larger than all that is newer.
 //! * A window of which nothing is visible any more is dropped by one edit, unread; so is a file

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::flush::NewFile;
+use super::state::State;
 use super::{Change, Engine};
 use crate::compaction::{
     Candidate, CompactionOutcome, CompactionReason, CompactionReport, Job, MergePace, Output,
@@ -151,8 +152,8 @@ impl Engine {
 
     /// Bytes that the merges which are due now would read: how far compaction is behind.
     pub fn backlog_bytes(&self, now_ms: u64) -> u64 {
-        let version = Arc::clone(&self.state().version);
-        let jobs = self.jobs(&version, now_ms);
+        let state = self.state();
+        let jobs = self.jobs(&state, now_ms);
         jobs.iter()
             .filter(|(job, _)| !is_drop(job.reason))
             .map(|(job, _)| job.bytes)
@@ -160,8 +161,8 @@ impl Engine {
     }
 
     /// The most urgent job of each table and window that has one.
-    fn jobs(&self, version: &Version, now_ms: u64) -> Vec<(Job, (TableId, Window))> {
-        let tables = self.tables.read();
+    fn jobs(&self, state: &State, now_ms: u64) -> Vec<(Job, (TableId, Window))> {
+        let (tables, version) = (self.tables.read(), &state.version);
         let mut jobs = Vec::new();
         for (group, files) in &version.files {
             let (table, window) = *group;
@@ -171,7 +172,12 @@ impl Engine {
                 .filter(|_| window != Window::TIMELESS);
             let is_over = windowed.is_some_and(|windowed| {
                 let end_ms = windowed.end_ms(window);
-                end_ms.saturating_add(self.options.seal_grace_ms) <= now_ms
+                let sealed_ms = end_ms.saturating_add(self.options.seal_grace_ms);
+                // Sealed now, it would be written again when its last rows are flushed.
+                let waits = sealed_ms.saturating_add(windowed.window_ms / 2) > now_ms
+                    && files.iter().all(|file| !file.meta.is_sealed)
+                    && state.holds(table, window);
+                sealed_ms <= now_ms && !waits
             });
             let is_half_over = windowed.is_some_and(|windowed| {
                 windowed
@@ -202,8 +208,9 @@ impl Engine {
     }
 
     fn pick(&self, now_ms: u64) -> Option<Pick> {
-        let version = Arc::clone(&self.state().version);
-        let jobs = self.jobs(&version, now_ms);
+        let state = self.state();
+        let version = &state.version;
+        let jobs = self.jobs(&state, now_ms);
         let (job, (table, window)) = jobs
             .into_iter()
             .min_by_key(|(job, _)| (job.reason, job.bytes))?;

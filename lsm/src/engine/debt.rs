@@ -47,12 +47,14 @@ impl Engine {
             .iter()
             .map(|it| it.memtable.read().bytes())
             .sum();
+        // Not within the expression below: the lock would be held while windows are looked at.
+        let active_bytes = state.active.read().bytes();
         let runs_of = |files: &Vec<Arc<TableFile>>| {
             let runs: BTreeSet<u64> = files.iter().map(|file| file.meta.run).collect();
             runs.len()
         };
         Debt {
-            memory_bytes: (state.active.read().bytes() + frozen_bytes) as u64,
+            memory_bytes: (active_bytes + frozen_bytes) as u64,
             frozen: state.frozen.len(),
             frozen_bytes: frozen_bytes as u64,
             compaction_bytes: self.backlog_bytes(now_ms),

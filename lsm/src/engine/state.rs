@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::manifest::Version;
 use crate::memtable::SharedMemtable;
-use crate::row::Timestamp;
+use crate::row::{TableId, Timestamp, Window};
 
 /// One state of the engine. Readers hold it while they read; writers replace it.
 #[derive(Clone, Debug)]
@@ -17,6 +17,16 @@ pub(super) struct State {
     pub(super) frozen: Vec<Arc<Frozen>>,
     /// Files.
     pub(super) version: Arc<Version>,
+}
+
+impl State {
+    /// Whether a memtable holds something of the window.
+    pub(super) fn holds(&self, table: TableId, window: Window) -> bool {
+        let frozen = self.frozen.iter().map(|it| &it.memtable);
+        std::iter::once(&self.active)
+            .chain(frozen)
+            .any(|memtable| memtable.read().has_window(table, window))
+    }
 }
 
 /// A memtable that nobody writes to any more.

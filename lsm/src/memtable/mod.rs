@@ -25,7 +25,7 @@ pub(crate) use epochs::Epochs;
 pub(crate) use partition::MemPartition;
 pub(crate) use slice::{MemItem, MemSlice, SliceLimit};
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -48,6 +48,8 @@ pub(crate) type SharedMemtable = Arc<RwLock<Memtable>>;
 pub(crate) struct Memtable {
     /// By (table, token); the partitions of one token are sorted by key.
     partitions: BTreeMap<(TableId, u64), Siblings>,
+    /// Where something was written to.
+    windows: BTreeSet<(TableId, Window)>,
     epochs: Epochs,
     bytes: usize,
     budget: Arc<MemoryBudget>,
@@ -64,6 +66,7 @@ impl Memtable {
     pub(crate) fn new(budget: &Arc<MemoryBudget>) -> Self {
         Self {
             partitions: BTreeMap::new(),
+            windows: BTreeSet::new(),
             epochs: Epochs::default(),
             bytes: 0,
             budget: Arc::clone(budget),
@@ -110,6 +113,7 @@ impl Memtable {
             Err(at) => {
                 let partition = Box::new(MemPartition::new(id.window));
                 siblings.insert(at, (id.key.as_ref().into(), partition));
+                self.windows.insert((mutation.table, id.window));
                 self.bytes += PARTITION_OVERHEAD_BYTES + id.key.len();
                 at
             }
@@ -156,6 +160,7 @@ impl Memtable {
                 self.bytes -= PARTITION_OVERHEAD_BYTES + key.len() + partition.bytes();
             }
         }
+        self.windows.retain(|(of, _)| *of != table);
         self.bytes -= self.epochs.drop_table(table);
         self.budget.change(before, self.bytes);
     }
@@ -207,6 +212,11 @@ impl Memtable {
             .collect();
         all.sort_by_key(|(table, _, _, partition)| (*table, partition.window()));
         all
+    }
+
+    /// Whether something was written to the window.
+    pub(crate) fn has_window(&self, table: TableId, window: Window) -> bool {
+        self.windows.contains(&(table, window))
     }
 
     /// Tables that something was written to.

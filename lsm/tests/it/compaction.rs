@@ -1,5 +1,7 @@
 //! What compaction does and, more important, what it must not do.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use lsm::{CellValue, CellWrite, ColumnId, Engine, Liveness, Operation, PartitionKey, SliceRead};
 
@@ -62,6 +64,68 @@ fn a_window_is_sealed_once_after_its_end_and_grace() {
     );
     compact(&engine, 50_000);
     assert_eq!(engine.metrics().compactions, 1);
+}
+
+#[test]
+fn a_window_whose_last_rows_are_not_flushed_is_sealed_with_them_or_half_a_window_later() {
+    let channel = partition("channel", 0);
+    let two_files_and_a_row = || {
+        let engine = open(&memory(), options()).unwrap();
+        write_file(&engine, 1, &channel, vec![insert(1, "x")]);
+        write_file(&engine, 2, &channel, vec![insert(2, "x")]);
+        apply(&engine, 3, &[mutation(&channel, vec![insert(3, "x")])]);
+        compact(&engine, 1599);
+        assert_eq!(engine.metrics().compactions, 0);
+        engine
+    };
+    let engine = two_files_and_a_row();
+    flush(&engine);
+    compact(&engine, 1599);
+    assert_eq!(
+        (engine.metrics().files, engine.metrics().compactions),
+        (1, 1)
+    );
+    assert_eq!(engine.verify().unwrap().rows, 3);
+    let engine = two_files_and_a_row();
+    compact(&engine, 1600);
+    assert_eq!(
+        (engine.metrics().files, engine.metrics().compactions),
+        (1, 1)
+    );
+    assert_eq!(engine.verify().unwrap().rows, 2);
+}
+
+#[test]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a thread that hangs must not be waited for"
+)]
+fn what_is_due_can_be_asked_for_while_rows_are_applied() {
+    let engine = Arc::new(open(&memory(), options()).unwrap());
+    let channel = partition("channel", 0);
+    write_file(&engine, 1, &channel, vec![insert(1, "x")]);
+    let asking = Arc::clone(&engine);
+    let (done, is_done) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        // The window is over, and whether it is sealed depends on what memtables hold.
+        while asking.applied_index() < 20_000 {
+            asking.debt(1300);
+            asking.backlog_bytes(1300);
+        }
+        done.send(()).unwrap();
+    });
+    let applying = Arc::clone(&engine);
+    std::thread::spawn(move || {
+        for index in 2..=20_000 {
+            apply(
+                &applying,
+                index,
+                &[mutation(&channel, vec![insert(2, "x")])],
+            );
+        }
+    });
+    let minute = std::time::Duration::from_mins(1);
+    is_done.recv_timeout(minute).expect("nobody waits for ever");
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod compaction_dictionary;
 mod compaction_jobs;
 mod corruption;
 mod crash_engine;
+mod crash_fragments;
 mod crash_log;
 mod dead_runs;
 mod engine_basics;
