@@ -2,7 +2,7 @@
 //!
 //! A tablet applies its log in one order, so reading the old value and writing the sum is exact: no
 //! increment is lost and none counts twice, and every replica writes the same bytes. The engine sees
-//! plain cells and merges them like any others. `docs/decisions/0007-counters.md` says why the engine
+//! plain cells and merges them like any others. `docs/decisions/0008-counters.md` says why the engine
 //! has no cells that add up instead.
 //!
 //! # Invariants
