@@ -2,10 +2,11 @@
 //!
 //! # Life of a group
 //!
-//! Opening a group recovers it completely before it returns: the state machine is fed from its
-//! durable entry to the last committed one, the replica has won an election (at once, a group of
-//! one member asks nobody) and has applied the first entry of its own term, so that every write that
-//! was ever acknowledged is visible.
+//! Opening a group of one member recovers it completely before it returns: the state machine is fed
+//! from its durable entry to the last committed one, the replica has won an election (at once, it
+//! asks nobody) and has applied the first entry of its own term, so that every write that was ever
+//! acknowledged is visible. A replica of a group with several members is open as soon as it can be
+//! called: who leads is decided among them, and it applies what it learns to be committed.
 //!
 //! # Failure
 //!
@@ -37,6 +38,7 @@ use crate::network::Lanes;
 use crate::options::HostOptions;
 use crate::replica::{DurablePoint, Replica, ReplicaParts};
 use crate::state_machine::StateMachine;
+use crate::transport::{Inbound, Members, members};
 use crate::types::{Raft, from_raft_membership, to_raft_membership};
 
 /// Why a group, or all of them, stopped for good.
@@ -83,6 +85,8 @@ pub struct Host {
     driver: Driver,
     failure: watch::Sender<Option<Failure>>,
     members: Arc<Mutex<BTreeMap<GroupId, Member>>>,
+    /// The groups that other hosts may call.
+    callable: Members,
     warden: JoinHandle<()>,
 }
 
@@ -95,6 +99,17 @@ struct Running {
     group: Group,
     batcher: JoinHandle<()>,
     keeper: JoinHandle<()>,
+}
+
+/// What to do with a group that has nothing yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Start {
+    /// Make it a group of this replica alone.
+    Bootstrap,
+    /// Say that it does not exist.
+    Existing,
+    /// Wait for its members.
+    Join,
 }
 
 /// Holds the place of a group that is being opened; gives it back if that ends in any other way.
@@ -128,6 +143,8 @@ impl Host {
         let driver = Driver::start(log.clone(), options.log_driver, failure.clone())?;
         let members = Arc::new(Mutex::new(BTreeMap::new()));
         let warden = tokio::spawn(warden(failure.subscribe(), Arc::clone(&members)));
+        let callable = self::members();
+        options.transport.attach(Inbound::new(&callable));
         Ok(Self {
             log,
             options,
@@ -135,6 +152,7 @@ impl Host {
             driver,
             failure,
             members,
+            callable,
             warden,
         })
     }
@@ -158,7 +176,7 @@ impl Host {
         }
     }
 
-    /// Opens a group, recovers it and waits until it leads and has applied everything.
+    /// Opens a group and recovers it; one of a single member also leads and has applied everything.
     ///
     /// With `bootstrap` an empty group becomes a group whose only member is this replica; a group
     /// that exists is opened as it is. Without it an empty group is
@@ -168,6 +186,26 @@ impl Host {
         id: GroupId,
         machine: impl StateMachine,
         bootstrap: bool,
+    ) -> Result<Group> {
+        let start = if bootstrap {
+            Start::Bootstrap
+        } else {
+            Start::Existing
+        };
+        self.open_as(id, Box::new(machine), start).await
+    }
+
+    /// Opens a replica of a group that other hosts have: one that exists here, or an empty one,
+    /// which waits until a member adds it ([`Group::add_learner`]).
+    pub async fn join_group(&self, id: GroupId, machine: impl StateMachine) -> Result<Group> {
+        self.open_as(id, Box::new(machine), Start::Join).await
+    }
+
+    async fn open_as(
+        &self,
+        id: GroupId,
+        machine: Box<dyn StateMachine>,
+        start: Start,
     ) -> Result<Group> {
         {
             let mut members = self.members.lock();
@@ -181,7 +219,7 @@ impl Host {
             members: Arc::clone(&self.members),
             id,
         };
-        let running = self.open(id, Box::new(machine), bootstrap).await?;
+        let running = self.open(id, machine, start).await?;
         let group = running.group.clone();
         opening.members.lock().insert(id, Member(Some(running)));
         Ok(group)
@@ -191,9 +229,9 @@ impl Host {
         &self,
         id: GroupId,
         machine: Box<dyn StateMachine>,
-        bootstrap: bool,
+        start: Start,
     ) -> Result<Running> {
-        let replica = self.recover(id, machine.as_ref(), bootstrap)?;
+        let replica = self.recover(id, machine.as_ref(), start)?;
         let lanes = Lanes {
             group: id,
             transport: Arc::clone(&self.options.transport),
@@ -211,7 +249,8 @@ impl Host {
             })?;
         let running = self.run(&replica, &raft);
         let limit = self.options.open_timeout;
-        let lead = lead(&running.group, bootstrap);
+        self.callable.lock().insert(id, (replica.id, raft));
+        let lead = lead(&running.group, start);
         let log_failed = stopping(self.failure.subscribe());
         let lead = async {
             tokio::select! {
@@ -231,6 +270,7 @@ impl Host {
             Ok(()) => Ok(running),
             Err(error) => {
                 let cause = replica.failure().unwrap_or(error);
+                self.callable.lock().remove(&id);
                 running.stop(&cause).await;
                 Err(cause)
             }
@@ -242,13 +282,13 @@ impl Host {
         &self,
         id: GroupId,
         machine: &dyn StateMachine,
-        bootstrap: bool,
+        start: Start,
     ) -> Result<Arc<Replica>> {
         let applied = machine.applied();
         let membership = StoredMembership::decode(applied.membership)?;
         let state = self.log.state(id);
         let empty = state.last.is_none() && state.purged.is_none() && state.vote.is_none();
-        if empty && applied.id.is_none() && !bootstrap {
+        if empty && applied.id.is_none() && start == Start::Existing {
             let message = format!("raft group {} does not exist here", id.0);
             return Err(Error::new(ErrorKind::NotFound, message));
         }
@@ -337,6 +377,7 @@ impl Host {
     /// Proposals that are on their way get their outcome; those that wait get
     /// [`Closed`](ErrorKind::Closed).
     pub async fn stop(mut self) -> Result<()> {
+        self.callable.lock().clear();
         let members = std::mem::take(&mut *self.members.lock());
         let closed = Error::new(ErrorKind::Closed, "the host is stopping");
         for member in members.into_values() {
@@ -359,6 +400,7 @@ impl Drop for Host {
     /// Ends everything at once, as a crash would: nothing that is pending gets synced.
     fn drop(&mut self) {
         self.warden.abort();
+        self.callable.lock().clear();
         let closed = Error::new(ErrorKind::Closed, "the host was dropped");
         for member in std::mem::take(&mut *self.members.lock()).into_values() {
             let Some(running) = member.0 else { continue };
@@ -414,12 +456,13 @@ async fn warden(
     }
 }
 
-/// Brings a recovered group of one member to lead, and waits until all is applied.
-async fn lead(group: &Group, bootstrap: bool) -> Result<()> {
+/// Brings a recovered group of one member to lead, and waits until all is applied. Other groups
+/// find their leader by themselves.
+async fn lead(group: &Group, start: Start) -> Result<()> {
     let (raft, replica) = (group.raft(), group.replica());
     let stopped = |_| replica.stopped();
     let initialized = raft.is_initialized().await.map_err(stopped)?;
-    if !initialized && bootstrap {
+    if !initialized && start == Start::Bootstrap {
         let members = to_raft_membership(&Membership::single(replica.id))?;
         let voters: BTreeSet<u64> = members.voter_ids().collect();
         raft.initialize(voters).await.map_err(|source| {
@@ -436,13 +479,19 @@ async fn lead(group: &Group, bootstrap: bool) -> Result<()> {
         })
         .await
         .map_err(stopped)?;
-    if !members.is_single(replica.id) {
+    if members.is_empty() && start == Start::Join {
+        return Ok(());
+    }
+    if !members.contains(replica.id) {
         let message = format!(
-            "raft group {} has the members {members:?}; this build opens groups whose only member \
-             is this host's replica, {}",
+            "raft group {} has the members {members:?} and not this host's replica, {}: it was removed, or \
+             the host has another name than the one that made the group",
             replica.group.0, replica.id
         );
         return Err(Error::new(ErrorKind::Invalid, message));
+    }
+    if !members.is_single(replica.id) {
+        return Ok(());
     }
     raft.trigger().elect(false).await.map_err(stopped)?;
     let mut metrics = group.metrics().clone();

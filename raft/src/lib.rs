@@ -16,10 +16,9 @@
 //!
 //! * It does not know tables, and it does not deduplicate: a caller that repeats an `Unknown`
 //!   proposal has to carry a request id that its state machine recognizes.
-//! * Groups of more than one member: the seams ([`Transport`], raft snapshot point) are here, the
-//!   network and the data transfer of a raft snapshot are not built yet. A group that is opened
-//!   today has one member.
-//! * Hibernation, leader transfer, group splits: not built yet.
+//! * The data transfer of a raft snapshot is not built yet: a replica that needs entries which are
+//!   purged from the leader's log cannot catch up, and says so.
+//! * Hibernation, group splits, encryption between hosts: not built yet.
 //!
 //! # Limits
 //!
@@ -34,7 +33,8 @@
 //!
 //! `types` (what openraft is told), `payload` and `membership` (bytes), `log_store` and `machine`
 //! (openraft's storage seams over ours), `log_driver` (who calls fdatasync), `batcher`, `group`,
-//! `guard`, `keeper` (raft snapshot point and purge), `host`. No type of openraft is public.
+//! `guard`, `keeper` (raft snapshot point and purge), `transport` (calls, and TCP), `network`
+//! (openraft's calls over it), `members` (who belongs to a group), `host`. No type of openraft is public.
 
 mod batcher;
 mod clock;
@@ -48,6 +48,7 @@ mod keeper;
 mod log_driver;
 mod log_store;
 mod machine;
+mod members;
 mod membership;
 mod metrics;
 mod network;
@@ -70,4 +71,6 @@ pub use metrics::GroupMetrics;
 pub use options::{HostOptions, LogDriver, Timing};
 pub use payload::{BATCH_BYTES_MAX, COMMAND_BYTES_MAX, ENTRY_COMMANDS_MAX, Payload};
 pub use state_machine::{Applied, CommittedBatch, StateMachine};
-pub use transport::{Lane, NoPeers, Peer, Transport};
+pub use transport::{Inbound, Lane, NoPeers, Peer, Session, TcpOptions, TcpTransport, Transport};
+#[doc(hidden)]
+pub use transport::{fuzz_frames, fuzz_request, fuzz_response, fuzz_seeds};

@@ -115,7 +115,8 @@ impl LogStore {
     }
 }
 
-fn encode(entry: &RaftEntry) -> Result<Entry> {
+/// An entry as the log and the wire have it.
+pub(crate) fn encode(entry: &RaftEntry) -> Result<Entry> {
     let payload = match &entry.payload {
         EntryPayload::Blank => Payload::Blank.encode()?,
         EntryPayload::Normal(Encoded(bytes)) => bytes.clone(),
@@ -130,7 +131,7 @@ fn encode(entry: &RaftEntry) -> Result<Entry> {
 }
 
 /// A batch stays encoded here: only the state machine needs its commands.
-fn decode(entry: Entry) -> Result<RaftEntry> {
+pub(crate) fn decode(entry: Entry) -> Result<RaftEntry> {
     let payload = if Payload::is_batch(&entry.payload) {
         EntryPayload::Normal(Encoded(entry.payload))
     } else {

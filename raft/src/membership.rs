@@ -47,6 +47,16 @@ impl Membership {
         self.voters.iter().any(|set| set.contains(&replica))
     }
 
+    /// Whether nobody belongs to it: before the first entry.
+    pub fn is_empty(&self) -> bool {
+        self.voters.is_empty() && self.learners.is_empty()
+    }
+
+    /// Whether `replica` votes or learns.
+    pub fn contains(&self, replica: ReplicaId) -> bool {
+        self.is_voter(replica) || self.learners.contains(&replica)
+    }
+
     /// Whether `replica` alone is the group.
     pub fn is_single(&self, replica: ReplicaId) -> bool {
         self.learners.is_empty() && self.voters == [BTreeSet::from([replica])]

@@ -2,23 +2,37 @@
 //!
 //! openraft's defaults are dangerous where they are silent: its default `pre_vote` grants, so a
 //! member that cannot be reached would be counted as a vote. Every call is therefore answered here.
-//! Until the codec of the calls exists, each of them ends as unreachable with the transport's text.
+//!
+//! Entries are pipelined: up to [`PIPELINE_CALLS`] append calls of one group are on their way to a
+//! peer at once. They have to enter the peer's group in order, see `transport::inbound`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use futures::future::BoxFuture;
+use futures::stream::BoxStream;
+use futures::{Stream, StreamExt};
 use openraft::OptionalSend;
 use openraft::errors::{RPCError, ReplicationClosed, StreamingError, Unreachable};
 use openraft::network::{RPCOption, RaftNetworkFactory, RaftNetworkV2};
 use openraft::raft::{
-    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest,
-    TransferLeaderResponse, VoteRequest, VoteResponse,
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendError,
+    StreamAppendResult, TransferLeaderError, TransferLeaderRequest, TransferLeaderResponse,
+    VoteRequest, VoteResponse,
 };
 
-use crate::error::{Error, ErrorKind};
-use crate::id::{GroupId, ReplicaId};
+use crate::error::{Error, ErrorKind, Result as OurResult};
+use crate::id::{GroupId, LogId, ReplicaId};
+use crate::log_store;
 use crate::machine::SnapshotContent;
-use crate::transport::{Lane, Peer, Transport};
-use crate::types::{RaftSnapshot, RaftVote, Types};
+use crate::transport::{Lane, Peer, Request, Response, Transport};
+use crate::types::{
+    RaftLogId, RaftSnapshot, RaftVote, Types, from_raft_id, from_raft_vote, to_raft_id,
+    to_raft_vote,
+};
+
+/// Append calls of one group to one peer on their way at once.
+const PIPELINE_CALLS: usize = 64;
 
 /// Makes the lanes of one group.
 #[derive(Debug)]
@@ -28,7 +42,7 @@ pub(crate) struct Lanes {
 }
 
 /// One lane to one peer.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct LaneClient {
     peer: Peer,
     lane: Lane,
@@ -65,19 +79,133 @@ impl RaftNetworkFactory<Types> for Lanes {
     }
 }
 
+/// The positions that an append call is about.
+#[derive(Clone, Copy)]
+struct Stretch {
+    previous: Option<RaftLogId>,
+    last: Option<RaftLogId>,
+}
+
 impl LaneClient {
-    /// The outcome of every call of this build.
-    fn unreachable(&self, lane: Lane) -> Unreachable<Types> {
-        let error = self
-            .transport
-            .connect(self.peer, lane)
-            .err()
-            .unwrap_or_else(|| {
-                let message = "calls to other members are not built yet";
-                Error::new(ErrorKind::Unavailable, message)
-            });
-        Unreachable::new(&error)
+    /// Sends a call; it has left in order when this returns.
+    fn send(
+        &self,
+        lane: Lane,
+        request: OurResult<Request>,
+        limit: Duration,
+    ) -> BoxFuture<'static, OurResult<Response>> {
+        let bytes = request.and_then(|request| request.encode());
+        let answer = match bytes {
+            Ok(bytes) => self.transport.call(self.peer, lane, bytes, limit),
+            Err(error) => return Box::pin(std::future::ready(Err(error))),
+        };
+        Box::pin(async move {
+            match Response::decode(answer.await?)? {
+                Response::Refused(kind, text) => Err(Error::new(kind, text)),
+                response => Ok(response),
+            }
+        })
     }
+
+    fn append(
+        &self,
+        call: &AppendEntriesRequest<Types>,
+        limit: Duration,
+    ) -> (Stretch, BoxFuture<'static, OurResult<Response>>) {
+        let last = call.entries.last().map(|entry| entry.log_id);
+        let stretch = Stretch {
+            previous: call.prev_log_id,
+            last: last.or(call.prev_log_id),
+        };
+        let entries = call.entries.iter().map(log_store::encode);
+        let request = entries
+            .collect::<OurResult<_>>()
+            .map(|entries| Request::Append {
+                vote: from_raft_vote(&call.vote),
+                previous: call.prev_log_id.map(from_raft_id),
+                committed: call.leader_commit.map(from_raft_id),
+                entries,
+            });
+        (stretch, self.send(self.lane, request, limit))
+    }
+
+    async fn ask(
+        &self,
+        call: VoteRequest<Types>,
+        is_pre: bool,
+        limit: Duration,
+    ) -> Result<VoteResponse<Types>, RPCError<Types>> {
+        let request = Request::Vote {
+            is_pre,
+            vote: from_raft_vote(&call.vote),
+            last: call.last_log_id.map(from_raft_id),
+            is_transfer: call.leadership_transfer,
+        };
+        match self.send(Lane::Control, Ok(request), limit).await {
+            Ok(Response::Vote {
+                vote,
+                is_granted,
+                last,
+            }) => Ok(VoteResponse::new(
+                to_raft_vote(vote),
+                last.map(to_raft_id),
+                is_granted,
+            )),
+            other => Err(unreachable(&other_answer(other))),
+        }
+    }
+}
+
+/// The error of a call that was answered with something else.
+fn other_answer(answer: OurResult<Response>) -> Error {
+    answer.err().unwrap_or_else(|| {
+        let message = "the peer answered a raft call with something else";
+        Error::new(ErrorKind::Bug, message)
+    })
+}
+
+fn unreachable(error: &Error) -> RPCError<Types> {
+    RPCError::Unreachable(Unreachable::new(error))
+}
+
+fn to_append_answer(
+    answer: OurResult<Response>,
+) -> Result<AppendEntriesResponse<Types>, RPCError<Types>> {
+    match answer {
+        Ok(Response::Success) => Ok(AppendEntriesResponse::Success),
+        Ok(Response::Partial(last)) => {
+            Ok(AppendEntriesResponse::PartialSuccess(last.map(to_raft_id)))
+        }
+        Ok(Response::Conflict) => Ok(AppendEntriesResponse::Conflict),
+        Ok(Response::HigherVote(vote)) => Ok(AppendEntriesResponse::HigherVote(to_raft_vote(vote))),
+        other => Err(unreachable(&other_answer(other))),
+    }
+}
+
+/// A stream ends at the first answer that does not confirm all of its call.
+fn ends_stream(
+    answer: &Result<StreamAppendResult<Types>, RPCError<Types>>,
+    last: Option<RaftLogId>,
+) -> bool {
+    !matches!(answer, Ok(Ok(confirmed)) if *confirmed == last)
+}
+
+fn to_stream_answer(
+    stretch: Stretch,
+    answer: OurResult<Response>,
+) -> Result<StreamAppendResult<Types>, RPCError<Types>> {
+    Ok(match to_append_answer(answer)? {
+        AppendEntriesResponse::Success => Ok(stretch.last),
+        AppendEntriesResponse::PartialSuccess(last) => Ok(last),
+        AppendEntriesResponse::HigherVote(vote) => Err(StreamAppendError::HigherVote(vote)),
+        AppendEntriesResponse::Conflict => {
+            let Some(previous) = stretch.previous else {
+                let message = "the peer says that its log conflicts before the first entry";
+                return Err(unreachable(&Error::new(ErrorKind::Bug, message)));
+            };
+            Err(StreamAppendError::Conflict(previous))
+        }
+    })
 }
 
 impl RaftNetworkV2<Types> for LaneClient {
@@ -85,34 +213,81 @@ impl RaftNetworkV2<Types> for LaneClient {
 
     async fn append_entries(
         &mut self,
-        _call: AppendEntriesRequest<Types>,
-        _option: RPCOption,
+        call: AppendEntriesRequest<Types>,
+        option: RPCOption,
     ) -> Result<AppendEntriesResponse<Types>, RPCError<Types>> {
-        Err(RPCError::Unreachable(self.unreachable(self.lane)))
+        let (_, answer) = self.append(&call, option.soft_ttl());
+        to_append_answer(answer.await)
+    }
+
+    fn stream_append<'s, S>(
+        &'s mut self,
+        calls: S,
+        option: RPCOption,
+    ) -> BoxFuture<
+        's,
+        Result<BoxStream<'s, Result<StreamAppendResult<Types>, RPCError<Types>>>, RPCError<Types>>,
+    >
+    where
+        S: Stream<Item = AppendEntriesRequest<Types>> + OptionalSend + Unpin + 'static,
+    {
+        let client = self.clone();
+        let answers = calls
+            .map(move |call| {
+                let (stretch, answer) = client.append(&call, option.soft_ttl());
+                async move { (stretch.last, to_stream_answer(stretch, answer.await)) }
+            })
+            .buffered(PIPELINE_CALLS)
+            .scan(false, |has_ended, (last, answer)| {
+                let is_over = std::mem::replace(has_ended, ends_stream(&answer, last));
+                std::future::ready((!is_over).then_some(answer))
+            });
+        let answers: BoxStream<'s, _> = Box::pin(answers);
+        Box::pin(std::future::ready(Ok(answers)))
     }
 
     async fn vote(
         &mut self,
-        _call: VoteRequest<Types>,
-        _option: RPCOption,
+        call: VoteRequest<Types>,
+        option: RPCOption,
     ) -> Result<VoteResponse<Types>, RPCError<Types>> {
-        Err(RPCError::Unreachable(self.unreachable(Lane::Control)))
+        self.ask(call, false, option.soft_ttl()).await
     }
 
     async fn pre_vote(
         &mut self,
-        _call: VoteRequest<Types>,
-        _option: RPCOption,
+        call: VoteRequest<Types>,
+        option: RPCOption,
     ) -> Result<VoteResponse<Types>, RPCError<Types>> {
-        Err(RPCError::Unreachable(self.unreachable(Lane::Control)))
+        self.ask(call, true, option.soft_ttl()).await
     }
 
     async fn transfer_leader(
         &mut self,
-        _call: TransferLeaderRequest<Types>,
-        _option: RPCOption,
+        call: TransferLeaderRequest<Types>,
+        option: RPCOption,
     ) -> Result<TransferLeaderResponse<Types>, RPCError<Types>> {
-        Err(RPCError::Unreachable(self.unreachable(Lane::Control)))
+        let request = Request::TransferLeader {
+            from: from_raft_vote(call.from_leader()),
+            to: ReplicaId(*call.to_node_id()),
+            last: call.last_log_id().copied().map(from_raft_id),
+        };
+        let answer = self
+            .send(Lane::Control, Ok(request), option.soft_ttl())
+            .await;
+        let actual = |id: Option<LogId>| id.map(to_raft_id);
+        Ok(match answer {
+            Ok(Response::TransferAccepted) => Ok(()),
+            Ok(Response::HigherVote(vote)) => Err(TransferLeaderError::VoteChanged {
+                expected: *call.from_leader(),
+                actual: to_raft_vote(vote),
+            }),
+            Ok(Response::Partial(last)) => Err(TransferLeaderError::LogNotFlushed {
+                expected: call.last_log_id().copied(),
+                actual: actual(last),
+            }),
+            other => return Err(unreachable(&other_answer(other))),
+        })
     }
 
     async fn full_snapshot(
@@ -122,6 +297,11 @@ impl RaftNetworkV2<Types> for LaneClient {
         _cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
         _option: RPCOption,
     ) -> Result<SnapshotResponse<Types>, StreamingError<Types>> {
-        Err(StreamingError::Unreachable(self.unreachable(Lane::Bulk)))
+        let replica = self.peer.replica;
+        let message = format!(
+            "replica {replica} needs entries that are purged: sending it the state instead is not built yet"
+        );
+        let error = Error::new(ErrorKind::Unavailable, message);
+        Err(StreamingError::Unreachable(Unreachable::new(&error)))
     }
 }

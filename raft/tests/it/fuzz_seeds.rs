@@ -37,6 +37,7 @@ fn seeds() -> Vec<(&'static str, Bytes)> {
         let stored = StoredMembership { id, membership };
         seeds.push(("membership", stored.encode().expect("it encodes")));
     }
+    seeds.extend(raft::fuzz_seeds().into_iter().map(|bytes| ("calls", bytes)));
     seeds
 }
 
@@ -47,6 +48,11 @@ fn every_seed_is_what_the_encoders_write_and_decodes() {
     for (number, (target, bytes)) in seeds().into_iter().enumerate() {
         let decodes = match target {
             "payload" => Payload::decode(bytes.clone()).is_ok(),
+            "calls" => {
+                raft::fuzz_request(&bytes);
+                raft::fuzz_response(&bytes);
+                true
+            }
             _ => StoredMembership::decode(bytes.clone()).is_ok(),
         };
         assert!(decodes, "{target}/{number}");

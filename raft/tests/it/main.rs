@@ -7,10 +7,12 @@
 )]
 
 mod batching;
+mod cluster;
 mod durability;
 mod failure;
 mod format;
 mod fuzz_seeds;
+mod network;
 mod opening;
 mod purge;
 mod reads;

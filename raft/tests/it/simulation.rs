@@ -8,20 +8,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use raft::{Group, GroupId, Host, HostOptions, LogDriver, LogRead};
 
-use crate::support::{Ledger, World, command, propose_all, quiet_life};
-
-/// A small generator, so that a seed means the same everywhere (splitmix64).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (mixed ^ (mixed >> 31)) % limit
-    }
-}
+use crate::support::{Ledger, Random, World, command, propose_all, quiet_life};
 
 /// What is known for certain about one group, across all lives.
 #[derive(Default)]

@@ -1,0 +1,120 @@
+//! Changing who belongs to a group, and who leads it.
+//!
+//! A replica joins in steps: its host opens it empty ([`Host::join_group`](crate::Host::join_group)),
+//! the leader adds it as a learner and waits until it has caught up, then it is made a voter. Only
+//! then does the group count on it, so a replica that is slow to arrive never costs availability.
+//! A change of voters passes through a joint configuration, in which both the old and the new
+//! majority decide.
+//!
+//! Changes are made by the leader, one at a time.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use openraft::async_runtime::watch::WatchReceiver;
+use openraft::errors::{ClientWriteError, RaftError};
+
+use crate::batcher::{no_leader, not_leader};
+use crate::error::{Error, ErrorKind, Result};
+use crate::group::Group;
+use crate::id::ReplicaId;
+use crate::types::Types;
+
+impl Group {
+    /// Adds a replica that receives entries and does not vote, and waits until it has caught up.
+    ///
+    /// Errors: [`NotLeader`](ErrorKind::NotLeader), [`Invalid`](ErrorKind::Invalid) while another
+    /// change goes on, [`Unknown`](ErrorKind::Unknown) if it has not caught up within `limit`: it is
+    /// a learner then, or soon.
+    pub async fn add_learner(&self, replica: ReplicaId, limit: Duration) -> Result<()> {
+        let adding = self.raft().add_learner(replica.0, (), true);
+        let added = tokio::time::timeout(limit, adding).await;
+        let what = format!("replica {replica} has not caught up");
+        self.outcome(added.map(|added| added.map(drop)), &what, limit)
+    }
+
+    /// Makes `voters` the voters; who voted before and is not among them leaves the group.
+    ///
+    /// Every new voter should be a learner that has caught up. Errors as for
+    /// [`Group::add_learner`]; after [`Unknown`](ErrorKind::Unknown) ask again with the same voters.
+    pub async fn change_voters(&self, voters: &BTreeSet<ReplicaId>, limit: Duration) -> Result<()> {
+        if voters.is_empty() {
+            let message = "a raft group needs at least one voter";
+            return Err(Error::new(ErrorKind::Invalid, message));
+        }
+        let voters: BTreeSet<u64> = voters.iter().map(|replica| replica.0).collect();
+        let changing = self.raft().change_membership(voters, false);
+        let changed = tokio::time::timeout(limit, changing).await;
+        let what = "the change of voters is not committed";
+        self.outcome(changed.map(|changed| changed.map(drop)), what, limit)
+    }
+
+    /// Hands the leadership to a voter that has caught up, and waits until it leads.
+    ///
+    /// Errors: [`NotLeader`](ErrorKind::NotLeader) if this replica does not lead,
+    /// [`Unknown`](ErrorKind::Unknown) if `to` does not lead within `limit`.
+    pub async fn transfer_leader(&self, to: ReplicaId, limit: Duration) -> Result<()> {
+        self.lease()?;
+        let stopped = |_| self.replica().stopped();
+        let trigger = self.raft().trigger();
+        trigger.transfer_leader(to.0).await.map_err(stopped)?;
+        self.wait_leader(|leader| leader == Some(to), limit).await
+    }
+
+    /// Waits until this replica knows a leader that is asked for.
+    pub async fn wait_leader(
+        &self,
+        is_wanted: impl Fn(Option<ReplicaId>) -> bool + Send + Sync,
+        limit: Duration,
+    ) -> Result<()> {
+        let mut metrics = self.metrics().clone();
+        let wanted = metrics.wait_until(|metrics| {
+            is_wanted(metrics.current_leader.map(ReplicaId)) || metrics.running_state.is_err()
+        });
+        match tokio::time::timeout(limit, wanted).await {
+            Ok(Ok(metrics)) if metrics.running_state.is_ok() => Ok(()),
+            Ok(_) => Err(self.replica().stopped()),
+            Err(_) => {
+                let group = self.id().0;
+                let waited = limit.as_millis();
+                let message = format!(
+                    "raft group {group}: the leader is not the wanted one after {waited} ms"
+                );
+                Err(Error::new(ErrorKind::Unknown, message))
+            }
+        }
+    }
+
+    fn outcome(
+        &self,
+        outcome: std::result::Result<
+            std::result::Result<(), RaftError<Types, ClientWriteError<Types>>>,
+            tokio::time::error::Elapsed,
+        >,
+        what: &str,
+        limit: Duration,
+    ) -> Result<()> {
+        let replica = self.replica();
+        let group = replica.group.0;
+        match outcome {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(RaftError::Fatal(_))) => Err(replica.stopped()),
+            Ok(Err(RaftError::APIError(ClientWriteError::ForwardToLeader(forward)))) => {
+                let other = forward.leader_id.filter(|leader| *leader != replica.id.0);
+                Err(match other {
+                    Some(leader) => not_leader(replica, ReplicaId(leader)),
+                    None => no_leader(replica, Duration::ZERO),
+                })
+            }
+            Ok(Err(RaftError::APIError(source))) => {
+                let message = format!("raft group {group} cannot change its members now");
+                Err(Error::new(ErrorKind::Invalid, message).with_source(source))
+            }
+            Err(_) => {
+                let waited = limit.as_millis();
+                let message = format!("raft group {group}: {what} after {waited} ms");
+                Err(Error::new(ErrorKind::Unknown, message))
+            }
+        }
+    }
+}

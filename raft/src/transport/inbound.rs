@@ -1,0 +1,230 @@
+//! Answers the calls of other hosts: finds the group and asks openraft.
+//!
+//! A leader sends entries ahead of the answers. If a call overtook the one before it, the group would
+//! say that its log conflicts where it has just confirmed it, and the leader would have to take that for
+//! lost entries. So the entries of one connection enter their group one call after the other.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Weak};
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, TransferLeaderError, TransferLeaderRequest,
+    VoteRequest,
+};
+use parking_lot::Mutex;
+use tokio::sync::{mpsc, oneshot};
+
+use super::Peer;
+use super::calls::{Request, Response};
+use crate::error::{ErrorKind, Result};
+use crate::id::{GroupId, LogId, ReplicaId};
+use crate::log_store;
+use crate::types::{Raft, from_raft_id, from_raft_vote, to_raft_id, to_raft_vote};
+
+/// Append calls of one connection and group that may wait: more than a leader sends ahead.
+const QUEUE_CALLS: usize = 256;
+
+/// The groups that can be called, and the name of each one's replica here.
+pub(crate) type Members = Arc<Mutex<BTreeMap<GroupId, (ReplicaId, Raft)>>>;
+
+/// No groups.
+pub(crate) fn members() -> Members {
+    Arc::default()
+}
+
+/// Takes the calls that a transport received. Cheap to clone.
+#[derive(Clone)]
+pub struct Inbound {
+    /// Weak: a transport outlives its host in tests, and must not keep its groups alive.
+    members: Weak<Mutex<BTreeMap<GroupId, (ReplicaId, Raft)>>>,
+}
+
+impl Inbound {
+    pub(crate) fn new(members: &Members) -> Self {
+        let members = Arc::downgrade(members);
+        Self { members }
+    }
+
+    /// Begins to take the calls of one connection.
+    pub fn session(&self) -> Session {
+        Session {
+            inbound: self.clone(),
+            queues: BTreeMap::new(),
+        }
+    }
+
+    async fn respond(&self, peer: Peer, request: Request) -> Response {
+        let (group, replica) = (peer.group.0, peer.replica);
+        let unavailable = |why: String| Response::Refused(ErrorKind::Unavailable, why);
+        let found = self
+            .members
+            .upgrade()
+            .and_then(|members| members.lock().get(&peer.group).cloned());
+        let Some((own, raft)) = found else {
+            return unavailable(format!("raft group {group} is not open here"));
+        };
+        // A replica that lost its disk comes back under a new name: votes and entries meant for the
+        // old one must not reach it.
+        if own != replica {
+            return unavailable(format!(
+                "raft group {group} has replica {own} here, not {replica}"
+            ));
+        }
+        respond(&raft, request)
+            .await
+            .unwrap_or_else(|| unavailable(format!("raft group {group} has stopped here")))
+    }
+}
+
+/// The calls of one connection. Its groups forget what waits when it is dropped.
+#[derive(Debug)]
+pub struct Session {
+    inbound: Inbound,
+    /// Append calls of each group, in order.
+    queues: BTreeMap<Peer, mpsc::Sender<Queued>>,
+}
+
+#[derive(Debug)]
+struct Queued {
+    request: Request,
+    answer: oneshot::Sender<Response>,
+}
+
+impl Session {
+    /// Takes a call to `peer` and resolves to its answer, which also says what is wrong with it.
+    ///
+    /// Give the calls of a connection in the order in which they came; the answers may be waited
+    /// for in any.
+    pub fn take(&mut self, peer: Peer, request: Bytes) -> BoxFuture<'static, Bytes> {
+        let request = match Request::decode(request) {
+            Ok(request) => request,
+            Err(error) => {
+                let refused = Response::Refused(ErrorKind::Invalid, error.to_string());
+                return Box::pin(std::future::ready(refused.encode()));
+            }
+        };
+        let inbound = self.inbound.clone();
+        if !matches!(request, Request::Append { .. }) {
+            return Box::pin(async move { inbound.respond(peer, request).await.encode() });
+        }
+        let queue = self.queues.entry(peer).or_insert_with(|| {
+            let (queue, calls) = mpsc::channel(QUEUE_CALLS);
+            tokio::spawn(append_in_order(inbound, peer, calls));
+            queue
+        });
+        let (answer, answered) = oneshot::channel();
+        let refused = queue.try_send(Queued { request, answer }).is_err();
+        Box::pin(async move {
+            let answer = match answered.await {
+                Ok(answer) => answer,
+                Err(_) if refused => {
+                    let why = "too many append calls wait here".to_owned();
+                    Response::Refused(ErrorKind::Unavailable, why)
+                }
+                Err(_) => {
+                    let why = "the host is stopping".to_owned();
+                    Response::Refused(ErrorKind::Unavailable, why)
+                }
+            };
+            answer.encode()
+        })
+    }
+}
+
+/// Feeds the append calls of one connection to a group until the connection ends.
+async fn append_in_order(inbound: Inbound, peer: Peer, mut calls: mpsc::Receiver<Queued>) {
+    while let Some(Queued { request, answer }) = calls.recv().await {
+        let response = inbound.respond(peer, request).await;
+        // The connection may have ended meanwhile.
+        drop(answer.send(response));
+    }
+}
+
+/// `None` if the group has stopped.
+async fn respond(raft: &Raft, request: Request) -> Option<Response> {
+    Some(match request {
+        Request::Append { .. } => {
+            let call = match to_append(request) {
+                Ok(Some(call)) => call,
+                Ok(None) => return None,
+                Err(error) => {
+                    return Some(Response::Refused(ErrorKind::Invalid, error.to_string()));
+                }
+            };
+            match raft.append_entries(call).await.ok()? {
+                AppendEntriesResponse::Success => Response::Success,
+                AppendEntriesResponse::PartialSuccess(last) => {
+                    Response::Partial(last.map(from_raft_id))
+                }
+                AppendEntriesResponse::Conflict => Response::Conflict,
+                AppendEntriesResponse::HigherVote(vote) => {
+                    Response::HigherVote(from_raft_vote(&vote))
+                }
+            }
+        }
+        Request::Vote {
+            is_pre,
+            vote,
+            last,
+            is_transfer,
+        } => {
+            let mut call = VoteRequest::new(to_raft_vote(vote), last.map(to_raft_id));
+            call.leadership_transfer = is_transfer;
+            let answer = if is_pre {
+                raft.pre_vote(call).await
+            } else {
+                raft.vote(call).await
+            };
+            let answer = answer.ok()?;
+            Response::Vote {
+                vote: from_raft_vote(&answer.vote),
+                is_granted: answer.vote_granted,
+                last: answer.last_log_id.map(from_raft_id),
+            }
+        }
+        Request::TransferLeader { from, to, last } => {
+            let last = last.map(to_raft_id);
+            let call = TransferLeaderRequest::new(to_raft_vote(from), to.0, last);
+            let answer = raft.handle_transfer_leader(call).await.ok()?;
+            match answer {
+                Ok(()) => Response::TransferAccepted,
+                Err(TransferLeaderError::VoteChanged { actual, .. }) => {
+                    Response::HigherVote(from_raft_vote(&actual))
+                }
+                Err(TransferLeaderError::LogNotFlushed { actual, .. }) => {
+                    Response::Partial(actual.map(from_raft_id))
+                }
+            }
+        }
+    })
+}
+
+/// openraft's form of an append; `None` for other calls.
+fn to_append(request: Request) -> Result<Option<AppendEntriesRequest<crate::types::Types>>> {
+    let Request::Append {
+        vote,
+        previous,
+        committed,
+        entries,
+    } = request
+    else {
+        return Ok(None);
+    };
+    let position = |id: Option<LogId>| id.map(to_raft_id);
+    let entries = entries.into_iter().map(log_store::decode);
+    Ok(Some(AppendEntriesRequest {
+        vote: to_raft_vote(vote),
+        prev_log_id: position(previous),
+        entries: entries.collect::<Result<_>>()?,
+        leader_commit: position(committed),
+    }))
+}
+
+impl fmt::Debug for Inbound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inbound").finish_non_exhaustive()
+    }
+}

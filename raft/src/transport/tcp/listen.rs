@@ -1,0 +1,169 @@
+//! The called end of connections.
+
+use std::sync::OnceLock;
+
+use bytes::Bytes;
+use futures::stream::FuturesUnordered;
+use futures::{SinkExt, StreamExt};
+use tokio::net::tcp::OwnedWriteHalf;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::codec::{FramedRead, FramedWrite, LengthDelimitedCodec};
+
+use super::TcpOptions;
+use super::frame::{Call, Greeting, Welcome, codec};
+use crate::error::{Error, ErrorKind, Result};
+use crate::transport::{Inbound, Session};
+
+/// Calls of one connection that are being answered at once; more are not read.
+const ANSWERING_MAX: usize = 256;
+/// Connections at once: three per peer, and those that a dead peer has left behind.
+const CONNECTIONS_MAX: usize = 1024;
+/// Answers that are written before the connection is flushed.
+const BURST: usize = 64;
+
+/// Takes connections until it is dropped.
+pub(super) async fn serve(
+    options: &TcpOptions,
+    inbound: &OnceLock<Inbound>,
+    listener: TcpListener,
+) -> Result<()> {
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            Some(_) = connections.join_next() => continue,
+        };
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(source) => {
+                // Out of descriptors, mostly: waiting is all that helps.
+                tracing::warn!(error = %source, "cannot take a connection of a peer");
+                tokio::time::sleep(options.retry_pause).await;
+                continue;
+            }
+        };
+        let Some(inbound) = inbound
+            .get()
+            .filter(|_| connections.len() < CONNECTIONS_MAX)
+        else {
+            continue;
+        };
+        connections.spawn(take(options.clone(), inbound.clone(), stream));
+    }
+}
+
+/// One connection, to its end.
+async fn take(options: TcpOptions, inbound: Inbound, stream: TcpStream) {
+    let answered = async {
+        stream.set_nodelay(true).map_err(broken)?;
+        let (read, write) = stream.into_split();
+        let mut read = FramedRead::new(read, codec());
+        let mut write = FramedWrite::new(write, codec());
+        let greeted = greet(&options, &mut read, &mut write);
+        let greeted = tokio::time::timeout(options.connect_timeout, greeted).await;
+        let is_welcome = greeted.unwrap_or_else(|_| {
+            let message = "a caller did not say who it is";
+            Err(Error::new(ErrorKind::Unavailable, message))
+        })?;
+        if is_welcome {
+            answer_all(&inbound, read, write).await?;
+        }
+        Ok::<(), Error>(())
+    };
+    if let Err(error) = answered.await {
+        tracing::debug!(%error, "a connection of a peer ended");
+    }
+}
+
+type Reading<R> = FramedRead<R, LengthDelimitedCodec>;
+type Writing = FramedWrite<OwnedWriteHalf, LengthDelimitedCodec>;
+
+async fn greet<R: tokio::io::AsyncRead + Unpin>(
+    options: &TcpOptions,
+    read: &mut Reading<R>,
+    write: &mut Writing,
+) -> Result<bool> {
+    let Some(frame) = read.next().await else {
+        return Ok(false);
+    };
+    let greeting = Greeting::decode(frame.map_err(broken)?.freeze())?;
+    let welcome = match greeting {
+        None => Welcome::OtherVersion(0),
+        Some(greeting) if greeting.cluster != options.cluster => Welcome::OtherCluster,
+        Some(greeting) if greeting.to != options.replica => Welcome::OtherReplica,
+        Some(_) => Welcome::Yes,
+    };
+    write.send(welcome.encode()).await.map_err(broken)?;
+    Ok(welcome == Welcome::Yes)
+}
+
+/// Answers calls until the connection ends.
+async fn answer_all<R: tokio::io::AsyncRead + Unpin>(
+    inbound: &Inbound,
+    mut read: Reading<R>,
+    write: Writing,
+) -> Result<()> {
+    let (answers, ready) = mpsc::channel(ANSWERING_MAX);
+    let writing = write_all(write, ready);
+    let answering = async {
+        let mut session = inbound.session();
+        let mut answering = FuturesUnordered::new();
+        loop {
+            tokio::select! {
+                Some(answer) = answering.next() => {
+                    if answers.send(answer).await.is_err() {
+                        return Ok(());
+                    }
+                }
+                frame = read.next(), if answering.len() < ANSWERING_MAX => {
+                    let Some(frame) = frame else { return Ok(()) };
+                    let call = Call::decode(frame.map_err(broken)?.freeze())?;
+                    answering.push(answer(&mut session, call));
+                }
+            }
+        }
+    };
+    tokio::select! {
+        ended = answering => ended,
+        ended = writing => ended,
+    }
+}
+
+/// Takes a call now, in order; the future is its answer.
+fn answer(session: &mut Session, call: Call) -> impl Future<Output = Result<Bytes>> + use<> {
+    let Call {
+        number,
+        peer,
+        bytes,
+    } = call;
+    let answer = session.take(peer, bytes);
+    async move {
+        let answer = Call {
+            number,
+            peer,
+            bytes: answer.await,
+        };
+        answer.encode()
+    }
+}
+
+async fn write_all(mut write: Writing, mut ready: mpsc::Receiver<Result<Bytes>>) -> Result<()> {
+    let mut burst = Vec::with_capacity(BURST);
+    while ready.recv_many(&mut burst, BURST).await > 0 {
+        for frame in burst.drain(..) {
+            write.feed(frame?).await.map_err(broken)?;
+        }
+        SinkExt::<Bytes>::flush(&mut write).await.map_err(broken)?;
+    }
+    Ok(())
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the shape of `map_err`")]
+fn broken(source: std::io::Error) -> Error {
+    Error::new(
+        ErrorKind::Unavailable,
+        format!("the connection broke: {source}"),
+    )
+}

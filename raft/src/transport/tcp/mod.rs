@@ -1,0 +1,183 @@
+//! Calls between processes over TCP: one connection per peer and lane.
+//!
+//! Three connections per pair of hosts and not one with three lanes in it: on one connection a
+//! heartbeat waits behind whatever data the kernel has accepted before it, and bytes of a raft
+//! snapshot that the peer does not read stop the entries behind them.
+//!
+//! A connection is made when the first call needs it. While a peer does not answer, calls to it fail
+//! at once and it is tried again after a pause, so that a dead peer costs nothing.
+//!
+//! # Invariants
+//!
+//! * Calls of one lane leave in the order in which they were made.
+//! * Calls and bytes that wait or are on their way are bounded per lane; what is over is refused.
+//! * A frame that fails its checksum ends the connection; calls on their way end without an answer.
+//! * A host that is of another cluster, another version or another replica than it was taken for is
+//!   refused by both ends before any call.
+
+mod dial;
+mod frame;
+mod listen;
+
+pub use frame::fuzz_frames;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use parking_lot::Mutex;
+use tokio::net::TcpListener;
+
+use super::{Inbound, Lane, Peer, Transport};
+use crate::error::{Error, ErrorKind, Result};
+use crate::id::ReplicaId;
+use dial::Link;
+
+/// Settings of a [`TcpTransport`].
+#[derive(Clone, Debug)]
+pub struct TcpOptions {
+    /// Hosts of different clusters refuse each other.
+    pub cluster: u64,
+    /// The replica that this host is in its groups.
+    pub replica: ReplicaId,
+    /// How long a connection may take to be made and greeted. Default: 2 s.
+    pub connect_timeout: Duration,
+    /// How long a peer that could not be reached is left alone. Default: 200 ms.
+    ///
+    /// Shorter: a peer that comes back is noticed sooner, for more attempts while it is gone.
+    pub retry_pause: Duration,
+    /// How long a peer may be silent while calls to it are on their way, before its connection is
+    /// given up. Default: 5 s.
+    pub silence_max: Duration,
+    /// Calls of one lane that may wait or be on their way. Default: 1024. Range: 1 and more.
+    pub calls_max: usize,
+    /// Bytes of them. Default: 32 MiB. A single call is accepted whatever its size.
+    pub bytes_max: usize,
+}
+
+impl TcpOptions {
+    /// The defaults for a replica of a cluster.
+    pub fn new(cluster: u64, replica: ReplicaId) -> Self {
+        Self {
+            cluster,
+            replica,
+            connect_timeout: Duration::from_secs(2),
+            retry_pause: Duration::from_millis(200),
+            silence_max: Duration::from_secs(5),
+            calls_max: 1024,
+            bytes_max: 32 * 1024 * 1024,
+        }
+    }
+}
+
+/// Calls to other hosts over TCP, and theirs to this one.
+#[derive(Debug)]
+pub struct TcpTransport {
+    options: TcpOptions,
+    addresses: Mutex<BTreeMap<ReplicaId, SocketAddr>>,
+    links: Mutex<BTreeMap<(ReplicaId, u8), Arc<Link>>>,
+    inbound: OnceLock<Inbound>,
+}
+
+impl TcpTransport {
+    /// A transport that knows no peer yet.
+    pub fn new(options: TcpOptions) -> Arc<Self> {
+        Arc::new(Self {
+            options,
+            addresses: Mutex::default(),
+            links: Mutex::default(),
+            inbound: OnceLock::new(),
+        })
+    }
+
+    /// Says where a replica listens. Connections to where it was before are closed.
+    pub fn set_address(&self, replica: ReplicaId, address: SocketAddr) {
+        let before = self.addresses.lock().insert(replica, address);
+        if before.is_some_and(|before| before != address) {
+            self.forget_links(replica);
+        }
+    }
+
+    /// Forgets a replica and closes the connections to it.
+    pub fn forget(&self, replica: ReplicaId) {
+        self.addresses.lock().remove(&replica);
+        self.forget_links(replica);
+    }
+
+    fn forget_links(&self, replica: ReplicaId) {
+        self.links.lock().retain(|(peer, _), _| *peer != replica);
+    }
+
+    /// Takes connections of peers until the future is dropped, which also closes those that it took.
+    pub async fn serve(&self, listener: TcpListener) -> Result<()> {
+        listen::serve(&self.options, &self.inbound, listener).await
+    }
+
+    fn link(&self, replica: ReplicaId, lane: Lane) -> Result<Arc<Link>> {
+        let address = self.addresses.lock().get(&replica).copied();
+        let address = address.ok_or_else(|| {
+            let message = format!("the address of replica {replica} is not known here");
+            Error::new(ErrorKind::Unavailable, message)
+        })?;
+        let mut links = self.links.lock();
+        let link = links
+            .entry((replica, lane_number(lane)))
+            .or_insert_with(|| {
+                let greeting = frame::Greeting {
+                    cluster: self.options.cluster,
+                    lane,
+                    from: self.options.replica,
+                    to: replica,
+                };
+                Arc::new(Link::open(address, greeting, self.options.clone()))
+            });
+        Ok(Arc::clone(link))
+    }
+}
+
+fn lane_number(lane: Lane) -> u8 {
+    match lane {
+        Lane::Control => 0,
+        Lane::Append => 1,
+        Lane::Bulk => 2,
+    }
+}
+
+impl Transport for TcpTransport {
+    fn attach(&self, inbound: Inbound) {
+        // A transport belongs to one host: the first one that it was given to.
+        if self.inbound.set(inbound).is_err() {
+            tracing::error!("a second host was started with the transport of another");
+        }
+    }
+
+    fn call(
+        &self,
+        peer: Peer,
+        lane: Lane,
+        request: Bytes,
+        limit: Duration,
+    ) -> BoxFuture<'static, Result<Bytes>> {
+        let sent = self
+            .link(peer.replica, lane)
+            .and_then(|link| link.send(peer, request));
+        Box::pin(async move {
+            let answer = sent?;
+            let replica = peer.replica;
+            let unavailable = |why: String| Error::new(ErrorKind::Unavailable, why);
+            match tokio::time::timeout(limit, answer).await {
+                Ok(Ok(answer)) => answer,
+                Ok(Err(_)) => Err(unavailable(format!(
+                    "the connection to replica {replica} ended"
+                ))),
+                Err(_) => Err(unavailable(format!(
+                    "replica {replica} did not answer within {} ms",
+                    limit.as_millis()
+                ))),
+            }
+        })
+    }
+}

@@ -1,0 +1,170 @@
+//! A network in memory whose ways can be slow, cut in one direction, or both.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use parking_lot::Mutex;
+use raft::{Error, ErrorKind, Inbound, Lane, Peer, ReplicaId, Result, Session, Transport};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::support::Random;
+
+/// All hosts that can reach each other.
+#[derive(Clone, Debug)]
+pub(crate) struct Network(Arc<Mutex<State>>);
+
+#[derive(Debug)]
+struct State {
+    /// Each with the number of its present life.
+    hosts: BTreeMap<ReplicaId, (u64, Inbound)>,
+    lives: u64,
+    /// From, to.
+    cut: BTreeSet<(ReplicaId, ReplicaId)>,
+    random: Random,
+    delay_max_us: u64,
+    calls: u64,
+}
+
+/// One host's way into the network.
+#[derive(Debug)]
+pub(crate) struct Port {
+    network: Network,
+    own: ReplicaId,
+    /// By peer and lane.
+    ways: Mutex<BTreeMap<(ReplicaId, u8), mpsc::Sender<Letter>>>,
+}
+
+/// A call on its way.
+#[derive(Debug)]
+struct Letter {
+    peer: Peer,
+    request: Bytes,
+    answer: oneshot::Sender<Bytes>,
+}
+
+impl Network {
+    pub(crate) fn new(seed: u64, delay_max: Duration) -> Self {
+        Self(Arc::new(Mutex::new(State {
+            hosts: BTreeMap::new(),
+            lives: 0,
+            cut: BTreeSet::new(),
+            random: Random(seed),
+            delay_max_us: u64::try_from(delay_max.as_micros()).unwrap_or(u64::MAX),
+            calls: 0,
+        })))
+    }
+
+    pub(crate) fn port(&self, own: ReplicaId) -> Arc<Port> {
+        let network = self.clone();
+        let ways = Mutex::default();
+        Arc::new(Port { network, own, ways })
+    }
+
+    /// Nothing from `from` reaches `to` any more.
+    pub(crate) fn cut(&self, from: ReplicaId, to: ReplicaId) {
+        self.0.lock().cut.insert((from, to));
+    }
+
+    pub(crate) fn heal(&self) {
+        self.0.lock().cut.clear();
+    }
+
+    /// The host is gone.
+    pub(crate) fn unplug(&self, host: ReplicaId) {
+        self.0.lock().hosts.remove(&host);
+    }
+
+    /// Calls that were made.
+    pub(crate) fn calls(&self) -> u64 {
+        self.0.lock().calls
+    }
+
+    fn delay(&self) -> Duration {
+        let mut state = self.0.lock();
+        let most = state.delay_max_us.max(1);
+        Duration::from_micros(state.random.below(most))
+    }
+
+    fn is_cut(&self, from: ReplicaId, to: ReplicaId) -> bool {
+        self.0.lock().cut.contains(&(from, to))
+    }
+
+    /// Delivers the calls of one way, one after the other.
+    async fn deliver(self, from: ReplicaId, mut calls: mpsc::Receiver<Letter>) {
+        let mut session: Option<(u64, Session)> = None;
+        while let Some(Letter {
+            peer,
+            request,
+            answer,
+        }) = calls.recv().await
+        {
+            tokio::time::sleep(self.delay()).await;
+            let host = self.0.lock().hosts.get(&peer.replica).cloned();
+            let Some((life, inbound)) = host.filter(|_| !self.is_cut(from, peer.replica)) else {
+                continue;
+            };
+            if session.as_ref().is_none_or(|(old, _)| *old != life) {
+                session = Some((life, inbound.session()));
+            }
+            let Some((_, session)) = &mut session else {
+                continue;
+            };
+            let answered = session.take(peer, request);
+            let network = self.clone();
+            tokio::spawn(async move {
+                let bytes = answered.await;
+                tokio::time::sleep(network.delay()).await;
+                if !network.is_cut(peer.replica, from) {
+                    drop(answer.send(bytes));
+                }
+            });
+        }
+    }
+}
+
+impl Transport for Port {
+    fn attach(&self, inbound: Inbound) {
+        let mut state = self.network.0.lock();
+        state.lives += 1;
+        let life = state.lives;
+        state.hosts.insert(self.own, (life, inbound));
+    }
+
+    fn call(
+        &self,
+        peer: Peer,
+        lane: Lane,
+        request: Bytes,
+        limit: Duration,
+    ) -> BoxFuture<'static, Result<Bytes>> {
+        self.network.0.lock().calls += 1;
+        let way = (peer.replica, lane as u8);
+        let mut ways = self.ways.lock();
+        let way = ways.entry(way).or_insert_with(|| {
+            let (way, calls) = mpsc::channel(4096);
+            tokio::spawn(self.network.clone().deliver(self.own, calls));
+            way
+        });
+        let (answer, answered) = oneshot::channel();
+        let letter = Letter {
+            peer,
+            request,
+            answer,
+        };
+        let sent = way.try_send(letter).is_ok();
+        Box::pin(async move {
+            let lost = || Error::new(ErrorKind::Unavailable, "lost on the way");
+            match tokio::time::timeout(limit, answered).await {
+                Ok(Ok(bytes)) if sent => Ok(bytes),
+                Ok(_) => {
+                    tokio::time::sleep(limit).await;
+                    Err(lost())
+                }
+                Err(_) => Err(lost()),
+            }
+        })
+    }
+}
