@@ -62,7 +62,7 @@ sim: ## three replicas through crashes and cut ways in virtual time: SEEDS of th
 fuzz: ## a million runs of every fuzz target (nightly Rust and cargo-fuzz)
 	./docs/operations/fuzz.sh 1000000
 
-bench-peers: ## the storage engine beside RocksDB and fjall: the published run, about 15 minutes
+bench-peers: ## the storage engine beside RocksDB and fjall: the published run, 13 minutes
 	cargo run --release --locked -p bench --features peers -- storage --peer rocksdb --peer fjall --out docs/benchmarks
 
 bench-quick: ## the same with small sizes, about two minutes, nothing is kept

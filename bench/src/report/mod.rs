@@ -47,9 +47,19 @@ struct Spread {
 
 impl Report {
     pub(crate) fn new(quick: bool) -> Self {
-        let arguments: Vec<String> = std::env::args().skip(1).collect();
+        // Where the result goes and where the databases were says nothing about the run.
+        let mut arguments = std::env::args().skip(1);
+        let mut command = String::from("bench");
+        while let Some(argument) = arguments.next() {
+            if argument == "--out" || argument == "--dir" {
+                arguments.next();
+            } else {
+                command.push(' ');
+                command.push_str(&argument);
+            }
+        }
         Self {
-            command: format!("bench {}", arguments.join(" ")),
+            command,
             machine: machine(),
             quick,
             engines: BTreeMap::new(),
