@@ -20,7 +20,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::Peer;
 use super::calls::{Request, Response};
 use crate::error::{ErrorKind, Result};
-use crate::id::{GroupId, LogId, ReplicaId};
+use crate::id::{GroupId, ReplicaId};
 use crate::log_store;
 use crate::types::{Raft, from_raft_id, from_raft_vote, to_raft_id, to_raft_vote};
 
@@ -56,7 +56,8 @@ impl Inbound {
         }
     }
 
-    async fn respond(&self, peer: Peer, request: Request) -> Response {
+    /// The group of a call, or why it cannot be called here.
+    fn find(&self, peer: Peer) -> std::result::Result<Raft, Response> {
         let (group, replica) = (peer.group.0, peer.replica);
         let unavailable = |why: String| Response::Refused(ErrorKind::Unavailable, why);
         let found = self
@@ -64,18 +65,27 @@ impl Inbound {
             .upgrade()
             .and_then(|members| members.lock().get(&peer.group).cloned());
         let Some((own, raft)) = found else {
-            return unavailable(format!("raft group {group} is not open here"));
+            return Err(unavailable(format!("raft group {group} is not open here")));
         };
         // A replica that lost its disk comes back under a new name: votes and entries meant for the
         // old one must not reach it.
         if own != replica {
-            return unavailable(format!(
+            return Err(unavailable(format!(
                 "raft group {group} has replica {own} here, not {replica}"
-            ));
+            )));
         }
-        respond(&raft, request)
-            .await
-            .unwrap_or_else(|| unavailable(format!("raft group {group} has stopped here")))
+        Ok(raft)
+    }
+
+    async fn respond(&self, peer: Peer, request: Request) -> Response {
+        let raft = match self.find(peer) {
+            Ok(raft) => raft,
+            Err(refused) => return refused,
+        };
+        respond(&raft, request).await.unwrap_or_else(|| {
+            let why = format!("raft group {} has stopped here", peer.group.0);
+            Response::Refused(ErrorKind::Unavailable, why)
+        })
     }
 }
 
@@ -109,6 +119,10 @@ impl Session {
         let inbound = self.inbound.clone();
         if !matches!(request, Request::Append { .. }) {
             return Box::pin(async move { inbound.respond(peer, request).await.encode() });
+        }
+        // Only groups that are here get a queue: a caller cannot make any number of them.
+        if let Err(refused) = inbound.find(peer) {
+            return Box::pin(std::future::ready(refused.encode()));
         }
         let queue = self.queues.entry(peer).or_insert_with(|| {
             let (queue, calls) = mpsc::channel(QUEUE_CALLS);
@@ -146,13 +160,24 @@ async fn append_in_order(inbound: Inbound, peer: Peer, mut calls: mpsc::Receiver
 /// `None` if the group has stopped.
 async fn respond(raft: &Raft, request: Request) -> Option<Response> {
     Some(match request {
-        Request::Append { .. } => {
-            let call = match to_append(request) {
-                Ok(Some(call)) => call,
-                Ok(None) => return None,
+        Request::Append {
+            vote,
+            previous,
+            committed,
+            entries,
+        } => {
+            let entries = entries.into_iter().map(log_store::decode);
+            let entries = match entries.collect::<Result<_>>() {
+                Ok(entries) => entries,
                 Err(error) => {
                     return Some(Response::Refused(ErrorKind::Invalid, error.to_string()));
                 }
+            };
+            let call = AppendEntriesRequest {
+                vote: to_raft_vote(vote),
+                prev_log_id: previous.map(to_raft_id),
+                entries,
+                leader_commit: committed.map(to_raft_id),
             };
             match raft.append_entries(call).await.ok()? {
                 AppendEntriesResponse::Success => Response::Success,
@@ -202,29 +227,38 @@ async fn respond(raft: &Raft, request: Request) -> Option<Response> {
     })
 }
 
-/// openraft's form of an append; `None` for other calls.
-fn to_append(request: Request) -> Result<Option<AppendEntriesRequest<crate::types::Types>>> {
-    let Request::Append {
-        vote,
-        previous,
-        committed,
-        entries,
-    } = request
-    else {
-        return Ok(None);
-    };
-    let position = |id: Option<LogId>| id.map(to_raft_id);
-    let entries = entries.into_iter().map(log_store::decode);
-    Ok(Some(AppendEntriesRequest {
-        vote: to_raft_vote(vote),
-        prev_log_id: position(previous),
-        entries: entries.collect::<Result<_>>()?,
-        leader_commit: position(committed),
-    }))
-}
-
 impl fmt::Debug for Inbound {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Inbound").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fuzz_seeds;
+    use super::*;
+
+    #[tokio::test]
+    async fn calls_to_groups_that_are_not_here_are_refused_and_leave_no_queue_behind() {
+        let members = members();
+        let mut session = Inbound::new(&members).session();
+        let append = fuzz_seeds().swap_remove(0);
+        assert!(matches!(
+            Request::decode(append.clone()).expect("a call"),
+            Request::Append { .. }
+        ));
+        for group in 0..100 {
+            let peer = Peer {
+                group: GroupId(group),
+                replica: ReplicaId(1),
+            };
+            let answer = session.take(peer, append.clone()).await;
+            let answer = Response::decode(answer).expect("an answer");
+            assert!(matches!(
+                answer,
+                Response::Refused(ErrorKind::Unavailable, _)
+            ));
+        }
+        assert_eq!(session.queues.len(), 0);
     }
 }

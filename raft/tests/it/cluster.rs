@@ -12,7 +12,8 @@ use bytes::Bytes;
 use raft::{
     ErrorKind, Group, Host, HostOptions, LogDriver, ReadPolicy, ReplicaId, TcpOptions, TcpTransport,
 };
-use tokio::net::TcpListener;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
 use crate::network::Network;
@@ -550,6 +551,14 @@ fn hosts_of_another_cluster_or_another_name_refuse_each_other() {
             assert_eq!(error.kind(), ErrorKind::Unavailable);
             assert!(error.to_string().contains(why), "{error}");
         }
+        // Who has not said who it is gets no memory: a greeting has no 16 MiB.
+        let mut stranger = TcpStream::connect(address).await.expect("it listens");
+        let claim = (16 * 1024 * 1024_u32).to_le_bytes();
+        stranger.write_all(&claim).await.expect("it is sent");
+        let mut answer = Vec::new();
+        let ended = tokio::time::timeout(Duration::from_secs(1), stranger.read_to_end(&mut answer));
+        drop(ended.await.expect("closed before the greeting is due"));
+        assert!(answer.is_empty());
         serving.abort();
         called.kill();
     });

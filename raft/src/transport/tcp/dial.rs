@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use tokio_util::codec::{FramedRead, FramedWrite, LengthDelimitedCodec};
 
 use super::TcpOptions;
-use super::frame::{Call, Greeting, Welcome, codec};
+use super::frame::{Call, Greeting, Welcome, codec, grow};
 use crate::clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::transport::Peer;
@@ -139,8 +139,12 @@ impl Dialer {
                 }
             };
             let (read, write) = stream.into_split();
-            let reading = self.read(FramedRead::new(read, codec()));
-            let writing = self.write(FramedWrite::new(write, codec()), first, &mut calls);
+            let mut read = FramedRead::new(read, codec());
+            let mut write = FramedWrite::new(write, codec());
+            grow(read.decoder_mut());
+            grow(write.encoder_mut());
+            let reading = self.read(read);
+            let writing = self.write(write, first, &mut calls);
             let ended = tokio::select! {
                 ended = reading => ended,
                 ended = writing => ended,

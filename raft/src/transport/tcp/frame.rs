@@ -19,6 +19,8 @@ use crate::wire::Reader;
 pub(super) const FRAME_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Version of the protocol.
 const VERSION: u16 = 1;
+/// Largest greeting or welcome, in bytes: nobody makes a host take more memory before it has said who it is.
+const GREETING_BYTES_MAX: usize = 64;
 const MAGIC: &[u8; 8] = b"chdbraft";
 
 const _: () = assert!(lsm::limits::ENTRY_BYTES_MAX < FRAME_BYTES_MAX / 2 + 1);
@@ -51,13 +53,18 @@ pub(super) struct Call {
     pub(super) bytes: Bytes,
 }
 
-/// The codec of frames.
+/// The codec of the first frame each way. The further ones may be larger: see [`grow`].
 pub(super) fn codec() -> LengthDelimitedCodec {
     LengthDelimitedCodec::builder()
         .little_endian()
         .length_field_type::<u32>()
-        .max_frame_length(FRAME_BYTES_MAX)
+        .max_frame_length(GREETING_BYTES_MAX)
         .new_codec()
+}
+
+/// After the greetings: frames of any allowed size.
+pub(super) fn grow(codec: &mut LengthDelimitedCodec) {
+    codec.set_max_frame_length(FRAME_BYTES_MAX);
 }
 
 impl Greeting {

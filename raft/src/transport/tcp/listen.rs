@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use tokio_util::codec::{FramedRead, FramedWrite, LengthDelimitedCodec};
 
 use super::TcpOptions;
-use super::frame::{Call, Greeting, Welcome, codec};
+use super::frame::{Call, Greeting, Welcome, codec, grow};
 use crate::error::{Error, ErrorKind, Result};
 use crate::transport::{Inbound, Session};
 
@@ -68,7 +68,9 @@ async fn take(options: TcpOptions, inbound: Inbound, stream: TcpStream) {
             Err(Error::new(ErrorKind::Unavailable, message))
         })?;
         if is_welcome {
-            answer_all(&inbound, read, write).await?;
+            grow(read.decoder_mut());
+            grow(write.encoder_mut());
+            answer_all((&options, &inbound), read, write).await?;
         }
         Ok::<(), Error>(())
     };
@@ -101,7 +103,7 @@ async fn greet<R: tokio::io::AsyncRead + Unpin>(
 
 /// Answers calls until the connection ends.
 async fn answer_all<R: tokio::io::AsyncRead + Unpin>(
-    inbound: &Inbound,
+    (options, inbound): (&TcpOptions, &Inbound),
     mut read: Reading<R>,
     write: Writing,
 ) -> Result<()> {
@@ -110,17 +112,22 @@ async fn answer_all<R: tokio::io::AsyncRead + Unpin>(
     let answering = async {
         let mut session = inbound.session();
         let mut answering = FuturesUnordered::new();
+        let mut bytes = 0;
         loop {
             tokio::select! {
-                Some(answer) = answering.next() => {
+                Some((size, answer)) = answering.next() => {
+                    bytes -= size;
                     if answers.send(answer).await.is_err() {
                         return Ok(());
                     }
                 }
-                frame = read.next(), if answering.len() < ANSWERING_MAX => {
+                frame = read.next(), if answering.len() < ANSWERING_MAX && bytes < options.bytes_max => {
                     let Some(frame) = frame else { return Ok(()) };
                     let call = Call::decode(frame.map_err(broken)?.freeze())?;
-                    answering.push(answer(&mut session, call));
+                    let size = call.bytes.len();
+                    bytes += size;
+                    let answer = answer(&mut session, call);
+                    answering.push(async move { (size, answer.await) });
                 }
             }
         }

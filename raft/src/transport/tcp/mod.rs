@@ -10,7 +10,8 @@
 //! # Invariants
 //!
 //! * Calls of one lane leave in the order in which they were made.
-//! * Calls and bytes that wait or are on their way are bounded per lane; what is over is refused.
+//! * Calls and bytes that wait or are on their way are bounded per lane: the caller refuses what is
+//!   over, the called host does not read it.
 //! * A frame that fails its checksum ends the connection; calls on their way end without an answer.
 //! * A host that is of another cluster, another version or another replica than it was taken for is
 //!   refused by both ends before any call.
@@ -54,7 +55,7 @@ pub struct TcpOptions {
     pub silence_max: Duration,
     /// Calls of one lane that may wait or be on their way. Default: 1024. Range: 1 and more.
     pub calls_max: usize,
-    /// Bytes of them. Default: 32 MiB. A single call is accepted whatever its size.
+    /// Bytes of them, and of the calls that one connection is being answered. Default: 32 MiB. A single call is accepted whatever its size.
     pub bytes_max: usize,
 }
 
