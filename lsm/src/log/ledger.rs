@@ -84,6 +84,13 @@ impl Ledger {
             // An entry whose segment is gone has an unknown leader; a later record purges it.
             Body::Truncate(last_kept) => span.truncate(last_kept, LeaderId::default),
             Body::Purge(upto) => span.purge(upto),
+            Body::Reset(owner) => {
+                let removed = span.reset(owner);
+                if owner == 0 {
+                    self.groups.remove(&record.group);
+                }
+                removed
+            }
             Body::Checkpoint(_) => return Err("a record of a change"),
         };
         for slot in removed {

@@ -132,6 +132,16 @@ impl Log {
         self.change(|shared, options| shared.control(group, change, Some(done), options))
     }
 
+    /// Forgets everything about a group, its vote included, and notes whose log it is from here on;
+    /// durable when `done` runs, and only then may the new owner rely on an empty log. With 0 the
+    /// group is gone. Segments are freed by the flush that makes this durable.
+    ///
+    /// It is one record: after a crash there is what was before, or nothing and the new owner.
+    pub fn reset(&self, group: GroupId, owner: u64, done: Completion) -> Result<()> {
+        let change = Change::Reset(owner);
+        self.change(|shared, options| shared.control(group, change, Some(done), options))
+    }
+
     /// Notes how far the group is committed. Memory only; rides along with the group's next
     /// record. Does nothing for an unknown group.
     pub fn save_committed(&self, group: GroupId, id: LogId) {

@@ -21,6 +21,7 @@ const KIND_TRUNCATE: u8 = 3;
 const KIND_PURGE: u8 = 4;
 const KIND_COMMITTED: u8 = 5;
 const KIND_CHECKPOINT: u8 = 6;
+const KIND_RESET: u8 = 7;
 
 /// One record of one group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +50,9 @@ pub enum Body<'a> {
     Purge(LogId),
     /// The group is known to be committed up to here.
     Committed(LogId),
+    /// All that was said about the group is void; from here on it belongs to this owner. 0: the group
+    /// is gone.
+    Reset(u64),
     /// Everything that the segments before this one say about the group.
     Checkpoint(Checkpoint),
 }
@@ -110,24 +114,33 @@ fn put_body(out: &mut Vec<u8>, body: &Body<'_>) -> u8 {
             put_id(out, *id);
             KIND_COMMITTED
         }
+        Body::Reset(owner) => {
+            out.extend(owner.to_le_bytes());
+            KIND_RESET
+        }
         Body::Checkpoint(Checkpoint { state, base }) => {
             let GroupState {
                 vote,
                 purged,
                 last,
                 committed,
+                owner,
             } = *state;
             let vote_flags = vote.map_or(0, |vote| 1 | u8::from(vote.committed) << 1);
             out.push(
                 vote_flags
                     | u8::from(purged.is_some()) << 2
                     | u8::from(last.is_some()) << 3
-                    | u8::from(committed.is_some()) << 4,
+                    | u8::from(committed.is_some()) << 4
+                    | u8::from(owner != 0) << 5,
             );
             out.extend(base.to_le_bytes());
             put_leader(out, vote.unwrap_or_default().leader);
             for id in [purged, last, committed] {
                 put_id(out, id.unwrap_or_default());
+            }
+            if owner != 0 {
+                out.extend(owner.to_le_bytes());
             }
             KIND_CHECKPOINT
         }
@@ -184,6 +197,7 @@ fn decode_body<'a>(reader: &mut Reader<'a>) -> Result<Record<'a>, DecodeError> {
         }
         KIND_PURGE => Body::Purge(id(reader)?),
         KIND_COMMITTED => Body::Committed(id(reader)?),
+        KIND_RESET => Body::Reset(reader.u64("an owner")?),
         KIND_CHECKPOINT => Body::Checkpoint(checkpoint(reader)?),
         _ => return Err(reader.error("a known kind of record")),
     };
@@ -196,7 +210,7 @@ fn decode_body<'a>(reader: &mut Reader<'a>) -> Result<Record<'a>, DecodeError> {
 
 fn checkpoint(reader: &mut Reader<'_>) -> Result<Checkpoint, DecodeError> {
     let flags = reader.u8("checkpoint flags")?;
-    if flags >> 5 != 0 {
+    if flags >> 6 != 0 {
         return Err(reader.error("known checkpoint flags"));
     }
     let base = reader.u64("a first index")?;
@@ -209,11 +223,17 @@ fn checkpoint(reader: &mut Reader<'_>) -> Result<Checkpoint, DecodeError> {
     let purged = id(reader)?;
     let last = id(reader)?;
     let committed = id(reader)?;
+    let owner = if is_set(5) {
+        reader.u64("an owner")?
+    } else {
+        0
+    };
     let state = GroupState {
         vote,
         purged: is_set(2).then_some(purged),
         last: is_set(3).then_some(last),
         committed: is_set(4).then_some(committed),
+        owner,
     };
     Ok(Checkpoint { state, base })
 }

@@ -55,6 +55,7 @@ pub(super) enum Change {
     Vote(Vote),
     Truncate(Option<u64>),
     Purge(LogId),
+    Reset(u64),
     /// Nothing to write; its completion waits for what is before it.
     Nothing,
 }
@@ -120,6 +121,7 @@ impl Pending {
             Change::Vote(vote) => Body::Vote(*vote),
             Change::Truncate(last_kept) => Body::Truncate(*last_kept),
             Change::Purge(upto) => Body::Purge(*upto),
+            Change::Reset(owner) => Body::Reset(*owner),
             Change::Nothing => return None,
         };
         Some(Record {
@@ -345,11 +347,18 @@ impl Shared {
                     .truncate(*last_kept, || leader_on_disk(ledger, group, *last_kept))
             }
             Change::Purge(upto) => view.span.purge(*upto),
+            Change::Reset(owner) => {
+                view.has_new_committed = false;
+                view.span.reset(*owner)
+            }
             Change::Entry(_) | Change::Nothing => Vec::new(),
         };
         let bytes: usize = removed.iter().map(hot_bytes).sum();
         view.hot_bytes = view.hot_bytes.saturating_sub(bytes);
         self.hot_bytes = self.hot_bytes.saturating_sub(bytes);
+        if matches!(change, Change::Reset(0)) {
+            self.views.remove(&group);
+        }
         self.enqueue(group, change, done);
         Ok(())
     }

@@ -168,6 +168,13 @@ impl<T: Item> Span<T> {
         self.evict_below(base)
     }
 
+    /// Forgets everything, returning the items of all entries. What follows belongs to `owner`.
+    pub(super) fn reset(&mut self, owner: u64) -> Vec<T> {
+        let before = std::mem::take(self);
+        self.state.owner = owner;
+        before.items.into()
+    }
+
     /// Forgets the items below `index`, not their entries.
     pub(super) fn evict_below(&mut self, index: u64) -> Vec<T> {
         let count = usize::try_from(index.saturating_sub(self.first)).unwrap_or(usize::MAX);

@@ -63,6 +63,8 @@ pub struct GroupState {
     /// The last position passed to [`super::Log::save_committed`]. After a restart it may be
     /// older than what was saved: it becomes durable only along with other records.
     pub committed: Option<LogId>,
+    /// Whose log this is, see [`super::Log::reset`]; 0 if nobody said.
+    pub owner: u64,
 }
 
 /// Settings of a log.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use lsm::ErrorKind;
-use lsm::log::{Entry, GroupId, Log};
+use lsm::log::{Entry, GroupId, GroupState, Log};
 use lsm::vfs::{MemoryVfs, OsVfs};
 
 use crate::log_support::{
@@ -195,4 +195,39 @@ fn a_closed_log_refuses_calls_and_a_dropped_one_tells_those_who_wait() {
     log.append(GroupId(1), vec![entry(1, 1, 10)], done).unwrap();
     drop(log);
     assert_eq!(told.load(Ordering::Relaxed), 1);
+}
+
+#[test]
+fn a_reset_group_is_empty_belongs_to_the_new_owner_and_gives_its_segments_back() {
+    let vfs = MemoryVfs::new();
+    let log = open(&vfs).unwrap();
+    let (group, other) = (GroupId(1), GroupId(2));
+    log.reset(group, 17, ignored()).unwrap();
+    for index in 1..=60 {
+        let entries = vec![entry(1, index, 4000)];
+        log.append(group, entries, ignored()).unwrap();
+        log.flush().unwrap();
+    }
+    let held = log.metrics().segments;
+    assert!(held > 3, "{held} segments");
+    log.reset(group, 18, ignored()).unwrap();
+    let fresh = log.state(group);
+    assert_eq!((fresh.owner, fresh.vote, fresh.last), (18, None, None));
+    assert!(log.read(group, 0..100, usize::MAX).unwrap().is_empty());
+    log.append(group, vec![entry(9, 1, 10)], ignored()).unwrap();
+    // The next segment's checkpoint says what was reset, and the older ones are free.
+    for index in 1..=20 {
+        let entries = vec![entry(1, index, 4000)];
+        log.append(other, entries, ignored()).unwrap();
+        log.flush().unwrap();
+    }
+    log.purge(other, id(1, 20)).unwrap();
+    log.reset(group, 0, ignored()).unwrap();
+    while log.flush().unwrap() {}
+    assert_eq!(log.groups(), [other]);
+    assert!(log.metrics().segments <= 2, "{:?}", log.metrics());
+    log.close().unwrap();
+    let log = open(&vfs).unwrap();
+    assert_eq!(log.groups(), [other]);
+    assert_eq!(log.state(group), GroupState::default());
 }

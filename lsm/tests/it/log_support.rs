@@ -73,6 +73,10 @@ pub(crate) enum Step {
         group: u64,
         upto: LogId,
     },
+    Reset {
+        group: u64,
+        owner: u64,
+    },
 }
 
 /// One call of the script; the steps of one append are one call.
@@ -91,6 +95,7 @@ pub(crate) struct GroupModel {
     pub(crate) purged: Option<LogId>,
     pub(crate) base: u64,
     pub(crate) entries: Vec<(LogId, Bytes)>,
+    pub(crate) owner: u64,
 }
 
 pub(crate) type Model = BTreeMap<u64, GroupModel>;
@@ -132,6 +137,13 @@ pub(crate) fn apply(model: &mut Model, step: &Step) {
                 group.entries.retain(|(id, _)| id.index > upto.index);
                 group.base = upto.index + 1;
             }
+        }
+        Step::Reset { group, owner } => {
+            let fresh = GroupModel {
+                owner: *owner,
+                ..GroupModel::default()
+            };
+            model.insert(*group, fresh);
         }
     }
 }
@@ -211,6 +223,11 @@ fn some_control(random: &mut Random, group: u64, state: &GroupModel) -> Vec<Step
         5 if random.below(4) == 0 => vec![Step::Purge {
             group,
             upto: id(term, next + 7),
+        }],
+        // The replica is destroyed, or gives its place to another one.
+        6 if random.below(2) == 0 => vec![Step::Reset {
+            group,
+            owner: random.below(3),
         }],
         _ => {
             let keep = usize::try_from(random.below(5)).unwrap();
@@ -307,6 +324,7 @@ fn run_steps(
                 log.truncate_after(GroupId(*group), *last_kept, completion)?;
             }
             Step::Purge { group, upto } => log.purge(GroupId(*group), *upto)?,
+            Step::Reset { group, owner } => log.reset(GroupId(*group), *owner, completion)?,
         }
     }
     Ok(())
@@ -327,6 +345,7 @@ pub(crate) fn observe(log: &Log) -> lsm::Result<Model> {
             .collect();
         let found = GroupModel {
             vote: state.vote,
+            owner: state.owner,
             purged: state.purged,
             base,
             entries,
