@@ -28,7 +28,7 @@ use crate::batcher::{Batcher, Limits, Queue};
 use crate::error::{Error, ErrorKind, Result};
 use crate::group::{Group, GroupParts};
 use crate::guard::ReadPolicy;
-use crate::id::GroupId;
+use crate::id::{GroupId, ReplicaId};
 use crate::keeper::{Keeper, Order};
 use crate::log_driver::Driver;
 use crate::log_store::LogStore;
@@ -36,6 +36,7 @@ use crate::machine::Machine;
 use crate::membership::{Membership, StoredMembership};
 use crate::network::Lanes;
 use crate::options::HostOptions;
+use crate::recovery::{self, Start};
 use crate::replica::{DurablePoint, Replica, ReplicaParts};
 use crate::state_machine::StateMachine;
 use crate::transport::{Inbound, Members, members};
@@ -90,7 +91,7 @@ pub struct Host {
     warden: JoinHandle<()>,
 }
 
-/// A group and the tasks that serve it. `None` while it is being opened.
+/// A group and the tasks that serve it. `None` while it is being opened or closed.
 #[derive(Debug)]
 struct Member(Option<Running>);
 
@@ -99,26 +100,24 @@ struct Running {
     group: Group,
     batcher: JoinHandle<()>,
     keeper: JoinHandle<()>,
+    /// Closed when the state machine has been dropped.
+    machine: watch::Receiver<()>,
 }
 
-/// What to do with a group that has nothing yet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Start {
-    /// Make it a group of this replica alone.
-    Bootstrap,
-    /// Say that it does not exist.
-    Existing,
-    /// Wait for its members.
-    Join,
+/// What becomes of the log of a group that is stopped.
+#[derive(Clone, Copy, Debug)]
+enum Fate {
+    Closed,
+    Destroyed,
 }
 
-/// Holds the place of a group that is being opened; gives it back if that ends in any other way.
-struct Opening {
+/// Holds the place of a group that is being opened or closed; gives it back unless it was opened.
+struct Place {
     members: Arc<Mutex<BTreeMap<GroupId, Member>>>,
     id: GroupId,
 }
 
-impl Drop for Opening {
+impl Drop for Place {
     fn drop(&mut self) {
         let mut members = self.members.lock();
         if members
@@ -178,12 +177,14 @@ impl Host {
 
     /// Opens a group and recovers it; one of a single member also leads and has applied everything.
     ///
-    /// With `bootstrap` an empty group becomes a group whose only member is this replica; a group
-    /// that exists is opened as it is. Without it an empty group is
-    /// [`NotFound`](ErrorKind::NotFound).
+    /// `replica` must be on this host's node. With `bootstrap` an empty group becomes a group whose
+    /// only member is this replica; a group that exists is opened as it is. Without it an empty group
+    /// is [`NotFound`](ErrorKind::NotFound). What another replica of the group left here is
+    /// [`Invalid`](ErrorKind::Invalid) until it is [destroyed](Self::destroy_group).
     pub async fn open_group(
         &self,
         id: GroupId,
+        replica: ReplicaId,
         machine: impl StateMachine,
         bootstrap: bool,
     ) -> Result<Group> {
@@ -192,21 +193,98 @@ impl Host {
         } else {
             Start::Existing
         };
-        self.open_as(id, Box::new(machine), start).await
+        self.open_as((id, replica), Box::new(machine), start).await
     }
 
     /// Opens a replica of a group that other hosts have: one that exists here, or an empty one,
     /// which waits until a member adds it ([`Group::add_learner`]).
-    pub async fn join_group(&self, id: GroupId, machine: impl StateMachine) -> Result<Group> {
-        self.open_as(id, Box::new(machine), Start::Join).await
+    pub async fn join_group(
+        &self,
+        id: GroupId,
+        replica: ReplicaId,
+        machine: impl StateMachine,
+    ) -> Result<Group> {
+        self.open_as((id, replica), Box::new(machine), Start::Join)
+            .await
+    }
+
+    /// Stops a group. Its log stays and it can be opened again. What is not open is closed already.
+    ///
+    /// Proposals that are on their way get their outcome; those that wait get
+    /// [`Closed`](ErrorKind::Closed). The state machine has been dropped when this returns.
+    pub async fn close_group(&self, id: GroupId) -> Result<()> {
+        self.end(id, Fate::Closed).await
+    }
+
+    /// Stops a group, open or not, and gives its log back, its vote included, for good: the replica is
+    /// gone. A later replica of the group on this host has another id and starts empty. The caller
+    /// removes the state machine's files, before or after.
+    ///
+    /// Durable when this returns; after a crash in between the replica is there as it was, and is
+    /// destroyed by the next call. A group that is not here is destroyed already.
+    pub async fn destroy_group(&self, id: GroupId) -> Result<()> {
+        self.end(id, Fate::Destroyed).await
+    }
+
+    /// The replicas whose logs this host has, open or not.
+    pub fn stored_replicas(&self) -> Vec<(GroupId, ReplicaId)> {
+        let groups = self.log.groups().into_iter();
+        groups
+            .map(|id| (id, ReplicaId(self.log.state(id).owner)))
+            .collect()
+    }
+
+    async fn end(&self, id: GroupId, fate: Fate) -> Result<()> {
+        let running = {
+            let mut members = self.members.lock();
+            match members.get_mut(&id).map(|member| member.0.take()) {
+                Some(None) => {
+                    let message = format!("raft group {} is being opened or closed", id.0);
+                    return Err(Error::new(ErrorKind::Unavailable, message));
+                }
+                Some(running) => running,
+                None => {
+                    members.insert(id, Member(None));
+                    None
+                }
+            }
+        };
+        let place = Place {
+            members: Arc::clone(&self.members),
+            id,
+        };
+        self.callable.lock().remove(&id);
+        let (log, kick) = (self.log.clone(), self.driver.kick());
+        // A task of its own: a caller that gives up must not leave half a group behind.
+        let ending = tokio::spawn(async move {
+            if let Some(running) = running {
+                let why = Error::new(ErrorKind::Closed, "the group is being closed here");
+                running.stop(&why).await;
+            }
+            let ended = match fate {
+                Fate::Closed => Ok(()),
+                Fate::Destroyed => recovery::give_back(&log, &kick, id).await,
+            };
+            drop(place);
+            ended
+        });
+        ending.await.unwrap_or_else(|source| {
+            let message = format!("closing raft group {} ended early", id.0);
+            Err(Error::new(ErrorKind::Bug, message).with_source(source))
+        })
     }
 
     async fn open_as(
         &self,
-        id: GroupId,
+        (id, replica): (GroupId, ReplicaId),
         machine: Box<dyn StateMachine>,
         start: Start,
     ) -> Result<Group> {
+        let node = self.options.node;
+        if replica.node() != node {
+            let message = format!("replica {replica} is not on this host, node {node}");
+            return Err(Error::new(ErrorKind::Invalid, message));
+        }
         {
             let mut members = self.members.lock();
             if members.contains_key(&id) {
@@ -215,29 +293,31 @@ impl Host {
             }
             members.insert(id, Member(None));
         }
-        let opening = Opening {
+        let place = Place {
             members: Arc::clone(&self.members),
             id,
         };
-        let running = self.open(id, machine, start).await?;
+        let running = self.open((id, replica), machine, start).await?;
         let group = running.group.clone();
-        opening.members.lock().insert(id, Member(Some(running)));
+        place.members.lock().insert(id, Member(Some(running)));
         Ok(group)
     }
 
     async fn open(
         &self,
-        id: GroupId,
+        (id, replica): (GroupId, ReplicaId),
         machine: Box<dyn StateMachine>,
         start: Start,
     ) -> Result<Running> {
-        let replica = self.recover(id, machine.as_ref(), start)?;
+        let recovering = self.recover((id, replica), machine.as_ref(), start);
+        let replica = recovering.await?;
         let lanes = Lanes {
             group: id,
             transport: Arc::clone(&self.options.transport),
         };
         let store = LogStore(Arc::clone(&replica));
-        let machine = Machine::new(Arc::clone(&replica), machine);
+        let (lives, alive) = watch::channel(());
+        let machine = Machine::new(Arc::clone(&replica), machine, lives);
         let config = Arc::clone(&self.config);
         let raft = Raft::new(replica.id.0, config, lanes, store, machine)
             .await
@@ -247,7 +327,7 @@ impl Host {
                     Error::new(ErrorKind::Corrupt, message).with_source(source)
                 })
             })?;
-        let running = self.run(&replica, &raft);
+        let running = self.run(&replica, &raft, alive);
         let limit = self.options.open_timeout;
         self.callable.lock().insert(id, (replica.id, raft));
         let lead = lead(&running.group, start);
@@ -278,48 +358,20 @@ impl Host {
     }
 
     /// Checks that log and state machine fit together, before openraft looks at either.
-    fn recover(
+    async fn recover(
         &self,
-        id: GroupId,
+        (id, replica): (GroupId, ReplicaId),
         machine: &dyn StateMachine,
         start: Start,
     ) -> Result<Arc<Replica>> {
         let applied = machine.applied();
         let membership = StoredMembership::decode(applied.membership)?;
-        let state = self.log.state(id);
-        let empty = state.last.is_none() && state.purged.is_none() && state.vote.is_none();
-        if empty && applied.id.is_none() && start == Start::Existing {
-            let message = format!("raft group {} does not exist here", id.0);
-            return Err(Error::new(ErrorKind::NotFound, message));
-        }
-        let last = state.last.or(state.purged);
-        if let Some(applied) = applied.id
-            && last.is_none_or(|last| last.index < applied.index)
-        {
-            let last = last.map_or_else(|| "nothing".to_owned(), |last| last.index.to_string());
-            return Err(Error::corrupt(format!(
-                "raft group {}: the state machine has applied entry {}, the shared log ends at \
-                 {last}; the log was lost or replaced",
-                id.0, applied.index
-            )));
-        }
-        if let Some(purged) = state.purged
-            && applied
-                .id
-                .is_none_or(|applied| applied.index < purged.index)
-        {
-            let applied = applied
-                .id
-                .map_or_else(|| "nothing".to_owned(), |id| id.index.to_string());
-            return Err(Error::corrupt(format!(
-                "raft group {}: the shared log is purged up to entry {}, the state machine has \
-                 applied {applied}; its directory was lost or replaced",
-                id.0, purged.index
-            )));
+        if recovery::check(&self.log, (id, replica), applied.id, start)? {
+            recovery::claim(&self.log, &self.driver.kick(), (id, replica)).await?;
         }
         Ok(Replica::new(ReplicaParts {
             group: id,
-            id: self.options.replica,
+            id: replica,
             log: self.log.clone(),
             kick: self.driver.kick(),
             clock: self.options.clock.clone(),
@@ -332,7 +384,7 @@ impl Host {
     }
 
     /// Starts the tasks that serve a group.
-    fn run(&self, replica: &Arc<Replica>, raft: &Raft) -> Running {
+    fn run(&self, replica: &Arc<Replica>, raft: &Raft, machine: watch::Receiver<()>) -> Running {
         let options = &self.options;
         let limits = Limits {
             waiting_commands: options.queue_commands_max,
@@ -369,6 +421,7 @@ impl Host {
             group,
             batcher: tokio::spawn(batcher.run()),
             keeper: tokio::spawn(keeper.run()),
+            machine,
         }
     }
 
@@ -430,6 +483,14 @@ impl Running {
         self.keeper.abort();
         if let Err(error) = self.group.raft().shutdown().await {
             tracing::warn!(group, error = %error, "the raft group did not stop in order");
+        }
+        let mut machine = self.machine;
+        let gone = async { while machine.changed().await.is_ok() {} };
+        if tokio::time::timeout(limit, gone).await.is_err() {
+            tracing::warn!(
+                group,
+                "the state machine was still at work when the group was stopped"
+            );
         }
     }
 }

@@ -34,7 +34,7 @@
 //! `types` (what openraft is told), `payload` and `membership` (bytes), `log_store` and `machine`
 //! (openraft's storage seams over ours), `log_driver` (who calls fdatasync), `batcher`, `group`,
 //! `guard`, `keeper` (raft snapshot point and purge), `transport` (calls, and TCP), `network`
-//! (openraft's calls over it), `members` (who belongs to a group), `host`. No type of openraft is public.
+//! (openraft's calls over it), `members` (who belongs to a group), `recovery` (whose a log is), `host`. No type of openraft is public.
 
 mod batcher;
 mod clock;
@@ -54,6 +54,7 @@ mod metrics;
 mod network;
 mod options;
 mod payload;
+mod recovery;
 mod replica;
 mod state_machine;
 mod transport;
@@ -65,12 +66,14 @@ pub use error::{Error, ErrorKind, Result};
 pub use group::{Group, GroupStatus, LogRead, Proposed};
 pub use guard::{ReadGuard, ReadPolicy};
 pub use host::{Failure, Host};
-pub use id::{GroupId, LeaderId, LogId, ReplicaId};
+pub use id::{GroupId, LeaderId, LogId, NodeId, ReplicaId};
 pub use membership::{Membership, StoredMembership};
 pub use metrics::GroupMetrics;
 pub use options::{HostOptions, LogDriver, Timing};
 pub use payload::{BATCH_BYTES_MAX, COMMAND_BYTES_MAX, ENTRY_COMMANDS_MAX, Payload};
 pub use state_machine::{Applied, CommittedBatch, StateMachine};
-pub use transport::{Inbound, Lane, NoPeers, Peer, Session, TcpOptions, TcpTransport, Transport};
+pub use transport::{
+    Address, Inbound, Lane, NoPeers, Peer, Session, TcpOptions, TcpTransport, Transport,
+};
 #[doc(hidden)]
 pub use transport::{fuzz_frames, fuzz_request, fuzz_response, fuzz_seeds};

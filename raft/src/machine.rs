@@ -23,6 +23,7 @@ use openraft::storage::{EntryResponder, RaftStateMachine};
 use openraft::{EntryPayload, OptionalSend, RaftSnapshotBuilder};
 use parking_lot::Mutex;
 use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::sync::watch;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::LogId;
@@ -40,6 +41,8 @@ pub(crate) struct Machine {
     replica: Arc<Replica>,
     // The mutex makes it Sync, as openraft asks; it is only ever reached through `get_mut`.
     owner: Mutex<Box<dyn StateMachine>>,
+    /// Dropped with the state machine, after it: whoever closes the group waits for that.
+    _lives: watch::Sender<()>,
 }
 
 /// The content of a raft snapshot. Empty: moving it to another member is not built yet.
@@ -47,10 +50,15 @@ pub(crate) struct Machine {
 pub(crate) struct SnapshotContent;
 
 impl Machine {
-    pub(crate) fn new(replica: Arc<Replica>, owner: Box<dyn StateMachine>) -> Self {
+    pub(crate) fn new(
+        replica: Arc<Replica>,
+        owner: Box<dyn StateMachine>,
+        lives: watch::Sender<()>,
+    ) -> Self {
         Self {
             replica,
             owner: Mutex::new(owner),
+            _lives: lives,
         }
     }
 

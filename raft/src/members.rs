@@ -27,10 +27,40 @@ impl Group {
     /// change goes on, [`Unknown`](ErrorKind::Unknown) if it has not caught up within `limit`: it is
     /// a learner then, or soon.
     pub async fn add_learner(&self, replica: ReplicaId, limit: Duration) -> Result<()> {
-        let adding = self.raft().add_learner(replica.0, (), true);
-        let added = tokio::time::timeout(limit, adding).await;
         let what = format!("replica {replica} has not caught up");
-        self.outcome(added.map(|added| added.map(drop)), &what, limit)
+        let adding = async {
+            // Not openraft's own wait: to that, a replica that never answered has caught up with a
+            // short log.
+            let added = self.raft().add_learner(replica.0, (), false).await?;
+            Ok(self.wait_matched(replica, added.log_id.index).await)
+        };
+        let added = tokio::time::timeout(limit, adding).await;
+        let is_matched = matches!(added, Ok(Ok(true)));
+        self.outcome(added.map(|added| added.map(drop)), &what, limit)?;
+        if is_matched {
+            return Ok(());
+        }
+        let leader = self.metrics().borrow_watched().current_leader;
+        let other = leader.filter(|leader| *leader != self.replica().id.0);
+        Err(match other {
+            Some(leader) => not_leader(self.replica(), ReplicaId(leader)),
+            None => no_leader(self.replica(), Duration::ZERO),
+        })
+    }
+
+    /// Waits until entry `index` is durable on `replica`; `false` when this one leads no more.
+    async fn wait_matched(&self, replica: ReplicaId, index: u64) -> bool {
+        let mut metrics = self.metrics().clone();
+        let reached = metrics.wait_until(|metrics| {
+            let Some(progress) = &metrics.replication else {
+                return true;
+            };
+            let matched = progress.get(&replica.0).copied().flatten();
+            matched.is_some_and(|matched| matched.index >= index)
+        });
+        reached
+            .await
+            .is_ok_and(|metrics| metrics.replication.is_some())
     }
 
     /// Makes `voters` the voters; who voted before and is not among them leaves the group.

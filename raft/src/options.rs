@@ -5,17 +5,14 @@ use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
-use crate::id::ReplicaId;
+use crate::id::NodeId;
 use crate::transport::{NoPeers, Transport};
 
 /// Settings of a [`Host`](crate::Host).
 #[derive(Clone, Debug)]
 pub struct HostOptions {
-    /// The name under which this host's replicas are members of their groups. Default: 1.
-    ///
-    /// It is written into votes, entries and memberships. Opening a group with another id than the
-    /// one it was made with is refused.
-    pub replica: ReplicaId,
+    /// This host. All its replicas are on it. Default: 1.
+    pub node: NodeId,
     /// How long a caller waits for the outcome of a proposal before it gets
     /// [`ErrorKind::Unknown`]. Default: 10 s. Range: 1 ms and more.
     pub proposal_timeout: Duration,
@@ -66,7 +63,7 @@ pub enum LogDriver {
 impl Default for HostOptions {
     fn default() -> Self {
         Self {
-            replica: ReplicaId(1),
+            node: NodeId(1),
             proposal_timeout: Duration::from_secs(10),
             open_timeout: Duration::from_mins(1),
             queue_commands_max: 16 * 1024,
@@ -94,6 +91,9 @@ impl HostOptions {
     /// Refuses settings that cannot work, naming the one that is wrong.
     pub(crate) fn validate(&self) -> Result<()> {
         let wrong = |what: &str| Err(Error::new(ErrorKind::Invalid, what));
+        if !self.node.is_valid() {
+            return wrong("node must be between 1 and 16777215");
+        }
         if self.proposal_timeout < Duration::from_millis(1) {
             return wrong("proposal_timeout must be at least 1 ms");
         }

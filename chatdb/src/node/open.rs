@@ -19,7 +19,7 @@ use lsm::vfs::{Lock, OsVfs, Vfs};
 use lsm::{BlockCache, Engine, EngineOptions, ReadAdmission};
 use parking_lot::Mutex;
 use quick_cache::sync::Cache;
-use raft::{Group, GroupId, Host, HostOptions};
+use raft::{Group, GroupId, Host, HostOptions, NodeId, ReplicaId};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
@@ -27,6 +27,8 @@ use tokio::sync::Semaphore;
 
 /// The raft group of the system state.
 const GROUP0: GroupId = GroupId(0);
+/// Every replica of a single node.
+const REPLICA: ReplicaId = ReplicaId::new(NodeId(1), 0);
 /// Parsed statements that stay in memory.
 const PARSED_STATEMENTS_MAX: usize = 2048;
 /// Reads that may wait for each one that may run.
@@ -101,7 +103,7 @@ impl Node {
         let ground = blocking(move || Ground::prepare(&for_ground)).await?;
         let host = Host::start(ground.log.clone(), HostOptions::default())?;
         let machine = SystemMachine(Arc::clone(&ground.system));
-        let group0 = host.open_group(GROUP0, machine, true).await?;
+        let group0 = host.open_group(GROUP0, REPLICA, machine, true).await?;
         let cluster_id = bootstrap(&group0, &ground.system, options.tablets).await?;
         let metrics = NodeMetrics::new();
         let hub = Arc::new(Hub::new(
@@ -225,7 +227,7 @@ impl Opener<'_> {
         let machine = TabletMachine(Arc::clone(&tablet));
         let group = self
             .host
-            .open_group(GroupId(range.group), machine, true)
+            .open_group(GroupId(range.group), REPLICA, machine, true)
             .await?;
         tablet.set_group(group.clone());
         tablet.drop_unknown_tables(&self.ground.system.catalog())?;

@@ -13,7 +13,7 @@ pub(crate) use calls::{Request, Response};
 pub use calls::{fuzz_request, fuzz_response, fuzz_seeds};
 pub use inbound::{Inbound, Session};
 pub(crate) use inbound::{Members, members};
-pub use tcp::{TcpOptions, TcpTransport, fuzz_frames};
+pub use tcp::{Address, TcpOptions, TcpTransport, fuzz_frames};
 
 use std::fmt;
 use std::time::Duration;
@@ -49,7 +49,7 @@ pub trait Transport: fmt::Debug + Send + Sync + 'static {
     /// Tells who answers the calls that arrive here. The host says so once, when it starts.
     fn attach(&self, inbound: Inbound);
 
-    /// Sends a call and resolves to its answer.
+    /// Sends a call to the node of `peer.replica` and resolves to its answer.
     ///
     /// Calls to one peer on one lane arrive in the order in which this method was called, or not at
     /// all; their answers may overtake each other. An error means that nothing is known about

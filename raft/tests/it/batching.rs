@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use raft::{BATCH_BYTES_MAX, COMMAND_BYTES_MAX, ENTRY_COMMANDS_MAX, ErrorKind, HostOptions};
 
-use crate::support::{GROUP, Ledger, World, answer, command, life, propose_all, quiet_life};
+use crate::support::{GROUP, Ledger, ONE, World, answer, command, life, propose_all, quiet_life};
 
 #[test]
 fn concurrent_proposals_share_entries_and_syncs() {
@@ -12,7 +12,7 @@ fn concurrent_proposals_share_entries_and_syncs() {
     quiet_life(async {
         let host = world.host(HostOptions::default());
         let group = host
-            .open_group(GROUP, ledger.machine(), true)
+            .open_group(GROUP, ONE, ledger.machine(), true)
             .await
             .expect("it opens");
         let before = host.log().metrics();
@@ -40,7 +40,7 @@ fn each_caller_gets_the_answer_to_its_own_command() {
     life(async {
         let host = world.host(HostOptions::default());
         let group = host
-            .open_group(GROUP, ledger.machine(), true)
+            .open_group(GROUP, ONE, ledger.machine(), true)
             .await
             .expect("it opens");
         let commands: Vec<Bytes> = (0..3000).map(command).collect();
@@ -68,7 +68,7 @@ fn an_entry_is_closed_at_its_size_and_a_larger_command_travels_alone() {
     quiet_life(async {
         let host = world.host(HostOptions::default());
         let group = host
-            .open_group(GROUP, ledger.machine(), true)
+            .open_group(GROUP, ONE, ledger.machine(), true)
             .await
             .expect("it opens");
         let third = Bytes::from(vec![1; BATCH_BYTES_MAX / 3 - 4]);
@@ -98,7 +98,7 @@ fn a_command_that_no_entry_can_hold_is_refused() {
         let host = world.host(HostOptions::default());
         let machine = Ledger::default().machine();
         let group = host
-            .open_group(GROUP, machine, true)
+            .open_group(GROUP, ONE, machine, true)
             .await
             .expect("it opens");
         // The log of this test has small segments, which bound its entries.
@@ -125,7 +125,7 @@ fn a_full_queue_refuses_at_once_and_takes_again_when_it_is_empty() {
         };
         let host = world.host(options);
         let group = host
-            .open_group(GROUP, ledger.machine(), true)
+            .open_group(GROUP, ONE, ledger.machine(), true)
             .await
             .expect("it opens");
         let commands: Vec<Bytes> = (0..100).map(command).collect();
@@ -163,7 +163,7 @@ fn the_queue_is_bounded_in_bytes_too() {
         };
         let host = world.host(options);
         let group = host
-            .open_group(GROUP, ledger.machine(), true)
+            .open_group(GROUP, ONE, ledger.machine(), true)
             .await
             .expect("it opens");
         let commands = vec![Bytes::from(vec![0; 400]); 3];
@@ -198,7 +198,7 @@ fn stamps_grow_with_the_log_even_when_the_wall_clock_steps_back() {
             ..HostOptions::default()
         });
         let group = host
-            .open_group(GROUP, ledger.machine(), true)
+            .open_group(GROUP, ONE, ledger.machine(), true)
             .await
             .expect("it opens");
         for number in 0..10 {
@@ -221,7 +221,7 @@ fn stamps_grow_with_the_log_even_when_the_wall_clock_steps_back() {
             ..HostOptions::default()
         });
         let group = host
-            .open_group(GROUP, ledger.machine(), true)
+            .open_group(GROUP, ONE, ledger.machine(), true)
             .await
             .expect("it opens");
         group.propose(command(10)).await.expect("it proposes");

@@ -10,14 +10,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use raft::{
-    ErrorKind, Group, Host, HostOptions, LogDriver, ReadPolicy, ReplicaId, TcpOptions, TcpTransport,
+    ErrorKind, Group, Host, HostOptions, LogDriver, NodeId, ReadPolicy, ReplicaId, TcpOptions,
+    TcpTransport,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
 use crate::network::Network;
-use crate::support::{GROUP, Ledger, Random, World, command, life, propose_all};
+use crate::support::{GROUP, Ledger, Random, World, command, life, propose_all, replica};
 
 const LONG: Duration = Duration::from_mins(1);
 
@@ -30,10 +31,10 @@ struct Node {
 }
 
 impl Node {
-    fn new(id: u64, seed: u64) -> Self {
+    fn new(node: u32, seed: u64) -> Self {
         Self {
-            id: ReplicaId(id),
-            world: World::new(seed * 10 + id),
+            id: replica(node),
+            world: World::new(seed * 10 + u64::from(node)),
             ledger: Ledger::default(),
             up: None,
         }
@@ -41,24 +42,24 @@ impl Node {
 
     async fn start(&mut self, network: &Network, bootstrap: bool) {
         let options = HostOptions {
-            replica: self.id,
+            node: self.id.node(),
             log_driver: LogDriver::Task,
-            transport: network.port(self.id),
+            transport: network.port(self.id.node()),
             ..HostOptions::default()
         };
         let host = self.world.host(options);
         let machine = self.ledger.machine();
         let group = if bootstrap {
-            host.open_group(GROUP, machine, true).await
+            host.open_group(GROUP, self.id, machine, true).await
         } else {
-            host.join_group(GROUP, machine).await
+            host.join_group(GROUP, self.id, machine).await
         };
         self.up = Some((host, group.expect("the group opens")));
     }
 
     /// The power is cut now: what was not synced is gone.
     fn lose_power(&mut self, network: &Network) {
-        network.unplug(self.id);
+        network.unplug(self.id.node());
         if !self.world.vfs.is_down() {
             self.world.vfs.crash_at(self.world.vfs.calls());
         }
@@ -82,16 +83,16 @@ impl Node {
 async fn cluster(seed: u64, network: &Network) -> Vec<Node> {
     let mut nodes: Vec<Node> = (1..=3).map(|id| Node::new(id, seed)).collect();
     for node in &mut nodes {
-        node.start(network, node.id == ReplicaId(1)).await;
+        node.start(network, node.id == replica(1)).await;
     }
     let leader = nodes[0].group().expect("it is up").clone();
     for id in [2, 3] {
         leader
-            .add_learner(ReplicaId(id), LONG)
+            .add_learner(replica(id), LONG)
             .await
             .expect("it joins");
     }
-    let voters = BTreeSet::from([1, 2, 3].map(ReplicaId));
+    let voters = BTreeSet::from([1, 2, 3].map(replica));
     leader
         .change_voters(&voters, LONG)
         .await
@@ -153,7 +154,7 @@ fn a_replica_that_joins_catches_up_and_one_that_leaves_is_not_asked_any_more() {
             assert_eq!(node.ledger.commands(), expected, "replica {}", node.id);
         }
         // Two of three leave; the one that is left needs nobody.
-        let alone = BTreeSet::from([ReplicaId(1)]);
+        let alone = BTreeSet::from([replica(1)]);
         leader
             .change_voters(&alone, LONG)
             .await
@@ -174,14 +175,14 @@ fn a_leader_hands_over_and_the_old_one_names_the_new_one() {
         let nodes = cluster(2, &network).await;
         let (old, new) = (nodes[0].group().expect("up"), nodes[2].group().expect("up"));
         write(&nodes, &command(1)).await;
-        old.transfer_leader(ReplicaId(3), LONG)
+        old.transfer_leader(replica(3), LONG)
             .await
             .expect("it hands over");
         new.propose(command(2)).await.expect("the new one leads");
         let error = old.propose(command(3)).await.expect_err("it leads no more");
         assert_eq!(
             (error.kind(), error.leader()),
-            (ErrorKind::NotLeader, Some(ReplicaId(3)))
+            (ErrorKind::NotLeader, Some(replica(3)))
         );
         let guard = new
             .read_guard(ReadPolicy::ReadIndex)
@@ -203,16 +204,16 @@ fn a_leader_that_is_cut_off_acknowledges_nothing_and_its_lease_ends_before_anoth
         let nodes = cluster(3, &network).await;
         write(&nodes, &command(1)).await;
         let old = nodes[0].group().expect("up").clone();
-        for other in [2, 3].map(ReplicaId) {
-            network.cut(ReplicaId(1), other);
-            network.cut(other, ReplicaId(1));
+        for other in [2, 3].map(NodeId) {
+            network.cut(NodeId(1), other);
+            network.cut(other, NodeId(1));
         }
         let lost = tokio::spawn({
             let old = old.clone();
             async move { old.propose(command(2)).await }
         });
         let next = nodes[1].group().expect("up");
-        let led = next.wait_leader(|leader| leader.is_some_and(|it| it != ReplicaId(1)), LONG);
+        let led = next.wait_leader(|leader| leader.is_some_and(|it| it != replica(1)), LONG);
         led.await.expect("the others choose one");
         // Virtual time: nothing was slow, so whoever trusts its lease now is wrong.
         let error = old
@@ -262,7 +263,7 @@ async fn trouble(nodes: &mut [Node], network: &Network, random: &mut Random) {
     match random.below(6) {
         0 => {
             let (from, to) = (pick(random), pick(random));
-            network.cut(nodes[from].id, nodes[to].id);
+            network.cut(nodes[from].id.node(), nodes[to].id.node());
         }
         1 => network.heal(),
         2 | 3 => {
@@ -422,18 +423,18 @@ impl Process {
     }
 }
 
-async fn process(id: u64, world: &World, ledger: &Ledger, bootstrap: bool) -> Process {
-    let transport = TcpTransport::new(TcpOptions::new(5, ReplicaId(id)));
+async fn process(id: u32, world: &World, ledger: &Ledger, bootstrap: bool) -> Process {
+    let transport = TcpTransport::new(TcpOptions::new(5, NodeId(id)));
     let host = world.host(HostOptions {
-        replica: ReplicaId(id),
+        node: NodeId(id),
         transport: Arc::clone(&transport) as Arc<_>,
         ..HostOptions::default()
     });
     let machine = ledger.machine();
     let group = if bootstrap {
-        host.open_group(GROUP, machine, true).await
+        host.open_group(GROUP, replica(id), machine, true).await
     } else {
-        host.join_group(GROUP, machine).await
+        host.join_group(GROUP, replica(id), machine).await
     };
     Process {
         transport,
@@ -444,13 +445,13 @@ async fn process(id: u64, world: &World, ledger: &Ledger, bootstrap: bool) -> Pr
 }
 
 /// Lets it listen and tells everyone where.
-async fn listen(process: &mut Process, id: u64, others: &[&Process]) {
+async fn listen(process: &mut Process, id: u32, others: &[&Process]) {
     let listener = TcpListener::bind("127.0.0.1:0")
         .await
         .expect("a port is free");
     let address = listener.local_addr().expect("it has an address");
     for other in others {
-        other.transport.set_address(ReplicaId(id), address);
+        other.transport.set_address(NodeId(id), address);
     }
     let transport = Arc::clone(&process.transport);
     process.serving = tokio::spawn(async move { drop(transport.serve(listener).await) });
@@ -470,11 +471,11 @@ fn over_tcp_a_killed_leader_is_replaced_and_nothing_acknowledged_is_lost() {
         for id in [2, 3] {
             first
                 .group
-                .add_learner(ReplicaId(id), LONG)
+                .add_learner(replica(id), LONG)
                 .await
                 .expect("it joins");
         }
-        let voters = BTreeSet::from([1, 2, 3].map(ReplicaId));
+        let voters = BTreeSet::from([1, 2, 3].map(replica));
         first
             .group
             .change_voters(&voters, LONG)
@@ -489,10 +490,10 @@ fn over_tcp_a_killed_leader_is_replaced_and_nothing_acknowledged_is_lost() {
         first.kill();
         let led = second
             .group
-            .wait_leader(|it| it.is_some_and(|it| it != ReplicaId(1)), LONG);
+            .wait_leader(|it| it.is_some_and(|it| it != replica(1)), LONG);
         led.await.expect("another leads");
         let leader = second.group.status().leader.expect("it knows the leader");
-        let group = if leader == ReplicaId(2) {
+        let group = if leader == replica(2) {
             &second.group
         } else {
             &third.group
@@ -533,12 +534,12 @@ fn hosts_of_another_cluster_or_another_name_refuse_each_other() {
         let address = listener.local_addr().expect("it has an address");
         let transport = Arc::clone(&called.transport);
         let serving = tokio::spawn(async move { drop(transport.serve(listener).await) });
-        for (cluster, to, why) in [(6, 1, "another cluster"), (5, 9, "another replica")] {
-            let caller = TcpTransport::new(TcpOptions::new(cluster, ReplicaId(2)));
-            caller.set_address(ReplicaId(to), address);
+        for (cluster, to, why) in [(6, 1, "another cluster"), (5, 9, "another node")] {
+            let caller = TcpTransport::new(TcpOptions::new(cluster, NodeId(2)));
+            caller.set_address(NodeId(to), format!("localhost:{}", address.port()));
             let peer = raft::Peer {
                 group: GROUP,
-                replica: ReplicaId(to),
+                replica: replica(to),
             };
             let call = raft::Transport::call(
                 caller.as_ref(),
@@ -561,5 +562,44 @@ fn hosts_of_another_cluster_or_another_name_refuse_each_other() {
         assert!(answer.is_empty());
         serving.abort();
         called.kill();
+    });
+}
+
+#[test]
+fn a_replica_that_was_destroyed_comes_back_empty_under_another_id_and_the_old_id_is_refused() {
+    virtual_life(async {
+        let network = Network::new(4, Duration::from_millis(2));
+        let mut nodes = cluster(4, &network).await;
+        write(&nodes, &command(1)).await;
+        let leader = nodes[0].group().expect("up").clone();
+        leader
+            .change_voters(&BTreeSet::from([1, 2].map(replica)), LONG)
+            .await
+            .expect("the third leaves");
+        let third = &mut nodes[2];
+        let (host, _) = third.up.take().expect("up");
+        host.destroy_group(GROUP).await.expect("it is destroyed");
+        let (old, new) = (third.id, ReplicaId::new(NodeId(3), 40));
+        third.ledger = Ledger::default();
+        let group = host
+            .join_group(GROUP, new, third.ledger.machine())
+            .await
+            .expect("it joins");
+        third.id = new;
+        third.up = Some((host, group));
+        let error = leader
+            .add_learner(old, Duration::from_secs(20))
+            .await
+            .expect_err("nobody is that replica any more");
+        assert_eq!(error.kind(), ErrorKind::Unknown);
+        let voters = BTreeSet::from([replica(1), replica(2), new]);
+        leader
+            .change_voters(&BTreeSet::from([1, 2].map(replica)), LONG)
+            .await
+            .expect("it is forgotten");
+        leader.add_learner(new, LONG).await.expect("it catches up");
+        leader.change_voters(&voters, LONG).await.expect("it votes");
+        settle(&nodes).await;
+        assert_eq!(nodes[2].ledger.commands(), nodes[0].ledger.commands());
     });
 }

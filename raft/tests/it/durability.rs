@@ -6,7 +6,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use raft::{Host, HostOptions, Proposed};
 
-use crate::support::{GROUP, Ledger, World, answer, command, life};
+use crate::support::{GROUP, Ledger, ONE, World, answer, command, life};
 
 /// Acknowledged commands of a life.
 type Acknowledged = Arc<Mutex<Vec<(Bytes, Proposed)>>>;
@@ -14,7 +14,7 @@ type Acknowledged = Arc<Mutex<Vec<(Bytes, Proposed)>>>;
 /// `writers` callers, each proposing `count` commands one after the other until one fails.
 async fn write(host: &Host, ledger: &Ledger, writers: usize, count: usize) -> Acknowledged {
     let acknowledged = Acknowledged::default();
-    let Ok(group) = host.open_group(GROUP, ledger.machine(), true).await else {
+    let Ok(group) = host.open_group(GROUP, ONE, ledger.machine(), true).await else {
         return acknowledged;
     };
     let mut tasks = Vec::new();
@@ -79,7 +79,7 @@ fn acknowledged_proposals_survive_a_power_cut() {
         world.vfs.restart();
         life(async {
             let host = world.host(HostOptions::default());
-            host.open_group(GROUP, ledger.machine(), true)
+            host.open_group(GROUP, ONE, ledger.machine(), true)
                 .await
                 .expect("the group opens");
             check(&ledger, &acknowledged);
@@ -113,7 +113,7 @@ fn a_power_cut_at_any_file_system_call_loses_nothing_acknowledged() {
         world.vfs.restart();
         life(async {
             let host = world.host(HostOptions::default());
-            let group = host.open_group(GROUP, ledger.machine(), true).await;
+            let group = host.open_group(GROUP, ONE, ledger.machine(), true).await;
             let group = group.unwrap_or_else(|error| panic!("call {call}: {error:?}"));
             check(&ledger, &acknowledged);
             let proposed = group
@@ -143,7 +143,7 @@ fn what_is_acknowledged_over_many_crashes_adds_up() {
         life(async {
             let host = world.host(HostOptions::default());
             let group = host
-                .open_group(GROUP, ledger.machine(), true)
+                .open_group(GROUP, ONE, ledger.machine(), true)
                 .await
                 .expect("it opens");
             for number in 0..10 {
@@ -162,7 +162,7 @@ fn what_is_acknowledged_over_many_crashes_adds_up() {
     }
     life(async {
         let host = world.host(HostOptions::default());
-        host.open_group(GROUP, ledger.machine(), true)
+        host.open_group(GROUP, ONE, ledger.machine(), true)
             .await
             .expect("it opens");
         assert_eq!(ledger.commands(), all);
@@ -181,7 +181,7 @@ fn a_host_that_is_stopped_in_order_reopens_with_everything() {
     });
     life(async {
         let host = world.host(HostOptions::default());
-        host.open_group(GROUP, ledger.machine(), false)
+        host.open_group(GROUP, ONE, ledger.machine(), false)
             .await
             .expect("the group opens");
         check(&ledger, &acknowledged);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use lsm::vfs::Fault;
 use raft::{Error, ErrorKind, GroupId, HostOptions, ReadPolicy};
 
-use crate::support::{GROUP, Ledger, World, command, eventually, life};
+use crate::support::{GROUP, Ledger, ONE, World, command, eventually, life};
 
 #[test]
 fn a_failed_sync_leaves_proposals_unknown_and_stops_every_group_and_tells_the_host() {
@@ -14,12 +14,12 @@ fn a_failed_sync_leaves_proposals_unknown_and_stops_every_group_and_tells_the_ho
     life(async {
         let host = world.host(HostOptions::default());
         let group = host
-            .open_group(GROUP, ledger.machine(), true)
+            .open_group(GROUP, ONE, ledger.machine(), true)
             .await
             .expect("it opens");
         let other = GroupId(8);
         let other = host
-            .open_group(other, other_ledger.machine(), true)
+            .open_group(other, ONE, other_ledger.machine(), true)
             .await
             .expect("it opens");
         group.propose(command(1)).await.expect("it works");
@@ -56,7 +56,7 @@ fn a_failed_sync_leaves_proposals_unknown_and_stops_every_group_and_tells_the_ho
     // The disk is whole again: a new process finds the acknowledged write.
     life(async {
         let host = world.host(HostOptions::default());
-        host.open_group(GROUP, ledger.machine(), false)
+        host.open_group(GROUP, ONE, ledger.machine(), false)
             .await
             .expect("it opens");
         assert_eq!(ledger.commands()[0].2, command(1));
@@ -70,7 +70,7 @@ fn a_full_disk_is_no_excuse_either() {
     life(async {
         let host = world.host(HostOptions::default());
         let group = host
-            .open_group(GROUP, ledger.machine(), true)
+            .open_group(GROUP, ONE, ledger.machine(), true)
             .await
             .expect("it opens");
         let failed = tokio::spawn(host.failed());
@@ -94,12 +94,12 @@ fn a_state_machine_that_cannot_apply_stops_its_own_group_only() {
     life(async {
         let host = world.host(HostOptions::default());
         let group = host
-            .open_group(GROUP, ledger.machine(), true)
+            .open_group(GROUP, ONE, ledger.machine(), true)
             .await
             .expect("it opens");
         let other = GroupId(8);
         let other = host
-            .open_group(other, other_ledger.machine(), true)
+            .open_group(other, ONE, other_ledger.machine(), true)
             .await
             .expect("it opens");
         ledger.refuse(
@@ -134,7 +134,7 @@ fn a_state_machine_that_panics_stops_its_group_as_a_bug() {
     life(async {
         let host = world.host(HostOptions::default());
         let group = host
-            .open_group(GROUP, ledger.machine(), true)
+            .open_group(GROUP, ONE, ledger.machine(), true)
             .await
             .expect("it opens");
         ledger.refuse("command-1", Error::new(ErrorKind::Bug, "panic"));
@@ -159,7 +159,7 @@ fn a_proposal_without_an_answer_in_time_is_unknown_and_may_still_happen() {
             ..HostOptions::default()
         });
         let group = host
-            .open_group(GROUP, ledger.machine(), true)
+            .open_group(GROUP, ONE, ledger.machine(), true)
             .await
             .expect("it opens");
         ledger.close_gate();
@@ -184,7 +184,7 @@ fn a_command_whose_caller_gave_up_before_it_was_offered_is_not_offered() {
             ..HostOptions::default()
         });
         let group = host
-            .open_group(GROUP, ledger.machine(), true)
+            .open_group(GROUP, ONE, ledger.machine(), true)
             .await
             .expect("it opens");
         let last = |group: &raft::Group| group.status().last_index;
@@ -221,7 +221,7 @@ fn a_stopped_host_refuses_and_says_so() {
     life(async {
         let host = world.host(HostOptions::default());
         let group = host
-            .open_group(GROUP, ledger.machine(), true)
+            .open_group(GROUP, ONE, ledger.machine(), true)
             .await
             .expect("it opens");
         host.stop().await.expect("the host stops");

@@ -16,6 +16,7 @@ mod network;
 mod opening;
 mod purge;
 mod reads;
+mod replicas;
 mod simulation;
 mod support;
 mod writers;

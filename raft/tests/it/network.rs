@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
-use raft::{Error, ErrorKind, Inbound, Lane, Peer, ReplicaId, Result, Session, Transport};
+use raft::{Error, ErrorKind, Inbound, Lane, NodeId, Peer, Result, Session, Transport};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::support::Random;
@@ -19,10 +19,10 @@ pub(crate) struct Network(Arc<Mutex<State>>);
 #[derive(Debug)]
 struct State {
     /// Each with the number of its present life.
-    hosts: BTreeMap<ReplicaId, (u64, Inbound)>,
+    hosts: BTreeMap<NodeId, (u64, Inbound)>,
     lives: u64,
     /// From, to.
-    cut: BTreeSet<(ReplicaId, ReplicaId)>,
+    cut: BTreeSet<(NodeId, NodeId)>,
     random: Random,
     delay_max_us: u64,
     calls: u64,
@@ -32,9 +32,9 @@ struct State {
 #[derive(Debug)]
 pub(crate) struct Port {
     network: Network,
-    own: ReplicaId,
+    own: NodeId,
     /// By peer and lane.
-    ways: Mutex<BTreeMap<(ReplicaId, u8), mpsc::Sender<Letter>>>,
+    ways: Mutex<BTreeMap<(NodeId, u8), mpsc::Sender<Letter>>>,
 }
 
 /// A call on its way.
@@ -57,14 +57,14 @@ impl Network {
         })))
     }
 
-    pub(crate) fn port(&self, own: ReplicaId) -> Arc<Port> {
+    pub(crate) fn port(&self, own: NodeId) -> Arc<Port> {
         let network = self.clone();
         let ways = Mutex::default();
         Arc::new(Port { network, own, ways })
     }
 
     /// Nothing from `from` reaches `to` any more.
-    pub(crate) fn cut(&self, from: ReplicaId, to: ReplicaId) {
+    pub(crate) fn cut(&self, from: NodeId, to: NodeId) {
         self.0.lock().cut.insert((from, to));
     }
 
@@ -73,7 +73,7 @@ impl Network {
     }
 
     /// The host is gone.
-    pub(crate) fn unplug(&self, host: ReplicaId) {
+    pub(crate) fn unplug(&self, host: NodeId) {
         self.0.lock().hosts.remove(&host);
     }
 
@@ -88,12 +88,12 @@ impl Network {
         Duration::from_micros(state.random.below(most))
     }
 
-    fn is_cut(&self, from: ReplicaId, to: ReplicaId) -> bool {
+    fn is_cut(&self, from: NodeId, to: NodeId) -> bool {
         self.0.lock().cut.contains(&(from, to))
     }
 
     /// Delivers the calls of one way, one after the other.
-    async fn deliver(self, from: ReplicaId, mut calls: mpsc::Receiver<Letter>) {
+    async fn deliver(self, from: NodeId, mut calls: mpsc::Receiver<Letter>) {
         let mut session: Option<(u64, Session)> = None;
         while let Some(Letter {
             peer,
@@ -102,8 +102,9 @@ impl Network {
         }) = calls.recv().await
         {
             tokio::time::sleep(self.delay()).await;
-            let host = self.0.lock().hosts.get(&peer.replica).cloned();
-            let Some((life, inbound)) = host.filter(|_| !self.is_cut(from, peer.replica)) else {
+            let host = self.0.lock().hosts.get(&peer.replica.node()).cloned();
+            let Some((life, inbound)) = host.filter(|_| !self.is_cut(from, peer.replica.node()))
+            else {
                 continue;
             };
             if session.as_ref().is_none_or(|(old, _)| *old != life) {
@@ -117,7 +118,7 @@ impl Network {
             tokio::spawn(async move {
                 let bytes = answered.await;
                 tokio::time::sleep(network.delay()).await;
-                if !network.is_cut(peer.replica, from) {
+                if !network.is_cut(peer.replica.node(), from) {
                     drop(answer.send(bytes));
                 }
             });
@@ -141,7 +142,7 @@ impl Transport for Port {
         limit: Duration,
     ) -> BoxFuture<'static, Result<Bytes>> {
         self.network.0.lock().calls += 1;
-        let way = (peer.replica, lane as u8);
+        let way = (peer.replica.node(), lane as u8);
         let mut ways = self.ways.lock();
         let way = ways.entry(way).or_insert_with(|| {
             let (way, calls) = mpsc::channel(4096);

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use raft::{ErrorKind, GroupId, HostOptions, ReplicaId};
+use raft::{ErrorKind, GroupId, HostOptions};
 
-use crate::support::{GROUP, Ledger, World, command, life};
+use crate::support::{GROUP, Ledger, ONE, World, command, life};
 
 #[test]
 fn five_groups_open_and_lead_well_within_a_second_also_after_a_restart() {
@@ -18,10 +18,10 @@ fn five_groups_open_and_lead_well_within_a_second_also_after_a_restart() {
             for (number, ledger) in ledgers.iter().enumerate() {
                 let id = GroupId(number as u64);
                 let group = host
-                    .open_group(id, ledger.machine(), true)
+                    .open_group(id, ONE, ledger.machine(), true)
                     .await
                     .expect("it opens");
-                assert_eq!(group.status().leader, Some(ReplicaId(1)));
+                assert_eq!(group.status().leader, Some(ONE));
             }
             assert!(
                 begin.elapsed() < Duration::from_secs(1),
@@ -40,7 +40,7 @@ fn a_restart_applies_from_the_entry_after_the_durable_one() {
     let flushed = life(async {
         let host = world.host(HostOptions::default());
         let group = host
-            .open_group(GROUP, ledger.machine(), true)
+            .open_group(GROUP, ONE, ledger.machine(), true)
             .await
             .expect("it opens");
         for number in 0..5 {
@@ -64,7 +64,7 @@ fn a_restart_applies_from_the_entry_after_the_durable_one() {
     );
     life(async {
         let host = world.host(HostOptions::default());
-        host.open_group(GROUP, machine, true)
+        host.open_group(GROUP, ONE, machine, true)
             .await
             .expect("it opens");
         let commands = ledger.commands();
@@ -84,42 +84,18 @@ fn a_group_that_does_not_exist_is_not_made_by_accident() {
     life(async {
         let host = world.host(HostOptions::default());
         let ledger = Ledger::default();
-        let missing = host.open_group(GROUP, ledger.machine(), false).await;
+        let missing = host.open_group(GROUP, ONE, ledger.machine(), false).await;
         assert_eq!(
             missing.expect_err("it is missing").kind(),
             ErrorKind::NotFound
         );
-        host.open_group(GROUP, ledger.machine(), true)
+        host.open_group(GROUP, ONE, ledger.machine(), true)
             .await
             .expect("it is made");
         let twice = host
-            .open_group(GROUP, Ledger::default().machine(), true)
+            .open_group(GROUP, ONE, Ledger::default().machine(), true)
             .await;
         assert_eq!(twice.expect_err("it is open").kind(), ErrorKind::Invalid);
-    });
-}
-
-#[test]
-fn another_replica_id_on_the_same_log_is_refused() {
-    let world = World::new(4);
-    let ledger = Ledger::default();
-    life(async {
-        let host = world.host(HostOptions::default());
-        host.open_group(GROUP, ledger.machine(), true)
-            .await
-            .expect("it opens");
-    });
-    life(async {
-        let other = HostOptions {
-            replica: ReplicaId(2),
-            ..HostOptions::default()
-        };
-        let host = world.host(other);
-        let error = host
-            .open_group(GROUP, ledger.machine(), true)
-            .await
-            .expect_err("not ours");
-        assert_eq!(error.kind(), ErrorKind::Invalid);
     });
 }
 
@@ -130,7 +106,7 @@ fn a_lost_log_under_a_kept_state_machine_is_refused() {
     life(async {
         let host = world.host(HostOptions::default());
         let group = host
-            .open_group(GROUP, ledger.machine(), true)
+            .open_group(GROUP, ONE, ledger.machine(), true)
             .await
             .expect("it opens");
         group.propose(command(1)).await.expect("it proposes");
@@ -140,7 +116,7 @@ fn a_lost_log_under_a_kept_state_machine_is_refused() {
     life(async {
         let host = other.host(HostOptions::default());
         let error = host
-            .open_group(GROUP, ledger.machine(), true)
+            .open_group(GROUP, ONE, ledger.machine(), true)
             .await
             .expect_err("log lost");
         assert_eq!(error.kind(), ErrorKind::Corrupt);
@@ -154,7 +130,7 @@ fn a_lost_state_machine_over_a_purged_log_is_refused() {
     life(async {
         let host = world.host(HostOptions::default());
         let group = host
-            .open_group(GROUP, ledger.machine(), true)
+            .open_group(GROUP, ONE, ledger.machine(), true)
             .await
             .expect("it opens");
         for number in 0..20 {
@@ -169,7 +145,7 @@ fn a_lost_state_machine_over_a_purged_log_is_refused() {
     life(async {
         let host = world.host(HostOptions::default());
         let error = host
-            .open_group(GROUP, ledger.empty_machine(), true)
+            .open_group(GROUP, ONE, ledger.empty_machine(), true)
             .await
             .expect_err("lost");
         assert_eq!(error.kind(), ErrorKind::Corrupt);
@@ -183,7 +159,7 @@ fn a_lost_state_machine_over_a_whole_log_is_rebuilt() {
     life(async {
         let host = world.host(HostOptions::default());
         let group = host
-            .open_group(GROUP, ledger.machine(), true)
+            .open_group(GROUP, ONE, ledger.machine(), true)
             .await
             .expect("it opens");
         for number in 0..20 {
@@ -193,7 +169,7 @@ fn a_lost_state_machine_over_a_whole_log_is_rebuilt() {
     });
     life(async {
         let host = world.host(HostOptions::default());
-        host.open_group(GROUP, ledger.empty_machine(), true)
+        host.open_group(GROUP, ONE, ledger.empty_machine(), true)
             .await
             .expect("it opens");
         assert_eq!(ledger.commands().len(), 20);

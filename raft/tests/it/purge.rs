@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use raft::{CommittedBatch, ErrorKind, Group, HostOptions, LogRead};
 
-use crate::support::{GROUP, Ledger, World, command, eventually, life};
+use crate::support::{GROUP, Ledger, ONE, World, command, eventually, life};
 
 /// Reads everything from `from` on, `max_bytes` at a time.
 fn read_all(group: &Group, from: u64, max_bytes: usize) -> Vec<CommittedBatch> {
@@ -30,7 +30,7 @@ fn read_log_returns_exactly_what_was_applied() {
         life(async {
             let host = world.host(HostOptions::default());
             let group = host
-                .open_group(GROUP, ledger.machine(), true)
+                .open_group(GROUP, ONE, ledger.machine(), true)
                 .await
                 .expect("it opens");
             for round in 0..20usize {
@@ -69,7 +69,7 @@ fn purge_follows_the_durable_index_and_what_streams_still_read() {
     life(async {
         let host = world.host(HostOptions::default());
         let group = host
-            .open_group(GROUP, ledger.machine(), true)
+            .open_group(GROUP, ONE, ledger.machine(), true)
             .await
             .expect("it opens");
         for number in 0..50 {
@@ -121,7 +121,7 @@ fn purge_follows_the_durable_index_and_what_streams_still_read() {
     life(async {
         let host = world.host(HostOptions::default());
         let group = host
-            .open_group(GROUP, ledger.machine(), true)
+            .open_group(GROUP, ONE, ledger.machine(), true)
             .await
             .expect("it opens");
         assert_eq!(ledger.commands().len(), 61);
@@ -136,7 +136,7 @@ fn an_index_that_is_not_applied_cannot_be_durable() {
     life(async {
         let host = world.host(HostOptions::default());
         let group = host
-            .open_group(GROUP, ledger.machine(), true)
+            .open_group(GROUP, ONE, ledger.machine(), true)
             .await
             .expect("it opens");
         let proposed = group.propose(command(1)).await.expect("it proposes");
@@ -155,7 +155,7 @@ fn the_membership_survives_a_purge_of_the_entry_that_made_it() {
         life(async {
             let host = world.host(HostOptions::default());
             let group = host
-                .open_group(GROUP, ledger.machine(), round == 0)
+                .open_group(GROUP, ONE, ledger.machine(), round == 0)
                 .await
                 .expect("it opens");
             for number in 0..5 {
@@ -170,7 +170,7 @@ fn the_membership_survives_a_purge_of_the_entry_that_made_it() {
                 .expect("the index is applied");
             let purged = || group.status().purged.map(|id| id.index);
             eventually("purge", || purged() == Some(durable - 1)).await;
-            assert!(group.status().membership.is_single(raft::ReplicaId(1)));
+            assert!(group.status().membership.is_single(ONE));
             host.stop().await.expect("the host stops");
         });
         world.vfs.restart();

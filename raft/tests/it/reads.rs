@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use raft::{ErrorKind, HostOptions, ReadPolicy};
 
-use crate::support::{GROUP, Ledger, World, command, life};
+use crate::support::{GROUP, Ledger, ONE, World, command, life};
 
 #[test]
 fn a_guard_of_any_policy_shows_what_was_acknowledged_before_it() {
@@ -14,7 +14,7 @@ fn a_guard_of_any_policy_shows_what_was_acknowledged_before_it() {
         life(async {
             let host = world.host(HostOptions::default());
             let group = host
-                .open_group(GROUP, ledger.machine(), true)
+                .open_group(GROUP, ONE, ledger.machine(), true)
                 .await
                 .expect("it opens");
             for number in 0..20 {
@@ -37,7 +37,7 @@ fn after_a_restart_the_first_local_read_shows_every_acknowledged_write() {
     let last = life(async {
         let host = world.host(HostOptions::default());
         let group = host
-            .open_group(GROUP, ledger.machine(), true)
+            .open_group(GROUP, ONE, ledger.machine(), true)
             .await
             .expect("it opens");
         let mut last = 0;
@@ -54,7 +54,7 @@ fn after_a_restart_the_first_local_read_shows_every_acknowledged_write() {
     life(async {
         let host = world.host(HostOptions::default());
         let group = host
-            .open_group(GROUP, ledger.machine(), true)
+            .open_group(GROUP, ONE, ledger.machine(), true)
             .await
             .expect("it opens");
         let guard = group
@@ -76,7 +76,7 @@ fn a_lease_does_not_outlive_the_group() {
     life(async {
         let host = world.host(HostOptions::default());
         let group = host
-            .open_group(GROUP, ledger.machine(), true)
+            .open_group(GROUP, ONE, ledger.machine(), true)
             .await
             .expect("it opens");
         let guard = group
@@ -96,7 +96,7 @@ fn waiting_for_an_index_ends_when_it_is_applied_or_in_time() {
     life(async {
         let host = world.host(HostOptions::default());
         let group = host
-            .open_group(GROUP, ledger.machine(), true)
+            .open_group(GROUP, ONE, ledger.machine(), true)
             .await
             .expect("it opens");
         let next = *group.applied().borrow() + 1;
@@ -124,13 +124,13 @@ fn the_status_tells_where_the_group_stands() {
     life(async {
         let host = world.host(HostOptions::default());
         let group = host
-            .open_group(GROUP, ledger.machine(), true)
+            .open_group(GROUP, ONE, ledger.machine(), true)
             .await
             .expect("it opens");
         let proposed = group.propose(command(1)).await.expect("it proposes");
         let status = group.status();
-        assert_eq!((status.group, status.replica), (GROUP, raft::ReplicaId(1)));
-        assert_eq!(status.leader, Some(raft::ReplicaId(1)));
+        assert_eq!((status.group, status.replica), (GROUP, ONE));
+        assert_eq!(status.leader, Some(ONE));
         assert_eq!(status.applied.map(|id| id.index), Some(proposed.index));
         assert_eq!(status.last_index, Some(proposed.index));
         assert_eq!(
@@ -139,6 +139,6 @@ fn the_status_tells_where_the_group_stands() {
         );
         assert!(status.failure.is_none());
         assert!(status.term >= 1);
-        assert!(status.membership.is_single(raft::ReplicaId(1)));
+        assert!(status.membership.is_single(ONE));
     });
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use raft::{Group, GroupId, Host, HostOptions, LogDriver, LogRead};
 
-use crate::support::{Ledger, Random, World, command, propose_all, quiet_life};
+use crate::support::{Ledger, ONE, Random, World, command, propose_all, quiet_life};
 
 /// What is known for certain about one group, across all lives.
 #[derive(Default)]
@@ -81,7 +81,7 @@ async fn work(world: &World, host: &Host, known: &mut [Known], random: &mut Rand
     let mut groups = Vec::new();
     for (known, id) in known.iter_mut().zip(0..) {
         let machine = known.ledger.machine();
-        match host.open_group(GroupId(id), machine, true).await {
+        match host.open_group(GroupId(id), ONE, machine, true).await {
             Ok(group) => groups.push(group),
             Err(_) => return assert!(world.vfs.is_down(), "only a power cut may stop it"),
         }

@@ -9,8 +9,8 @@ use lsm::log::{Log, LogOptions};
 use lsm::vfs::{FaultyVfs, Vfs};
 use parking_lot::{Condvar, Mutex};
 use raft::{
-    Applied, CommittedBatch, Error, ErrorKind, Group, GroupId, Host, HostOptions, LogId, Proposed,
-    Result, StateMachine,
+    Applied, CommittedBatch, Error, ErrorKind, Group, GroupId, Host, HostOptions, LogId, NodeId,
+    Proposed, ReplicaId, Result, StateMachine,
 };
 
 /// What a state machine was fed in its present life, and what it would find after a crash.
@@ -173,6 +173,13 @@ pub(crate) struct World {
 }
 
 pub(crate) const GROUP: GroupId = GroupId(7);
+/// The first replica of the first node.
+pub(crate) const ONE: ReplicaId = replica(1);
+
+/// The first replica of a node.
+pub(crate) const fn replica(node: u32) -> ReplicaId {
+    ReplicaId::new(NodeId(node), 0)
+}
 
 impl World {
     pub(crate) fn new(seed: u64) -> Self {

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use lsm::vfs::OsVfs;
 use raft::{GroupId, HostOptions};
 
-use crate::support::{Ledger, life, open_host};
+use crate::support::{Ledger, ONE, life, open_host};
 
 /// Runs `writers` closed loops over `groups` groups for `time`, with up to `in_flight` entries of a
 /// group on their way; returns writes and syncs.
@@ -25,7 +25,7 @@ async fn run(groups: u64, writers: u64, in_flight: usize, time: Duration) -> (u6
     for id in 0..groups {
         let machine = Ledger::default().machine();
         opened.push(
-            host.open_group(GroupId(id), machine, true)
+            host.open_group(GroupId(id), ONE, machine, true)
                 .await
                 .expect("it opens"),
         );

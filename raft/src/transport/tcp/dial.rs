@@ -1,7 +1,6 @@
 //! The calling end of a connection.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -61,7 +60,7 @@ impl Drop for Link {
 
 impl Link {
     /// A lane that connects when it is first used.
-    pub(super) fn open(address: SocketAddr, greeting: Greeting, options: TcpOptions) -> Self {
+    pub(super) fn open(address: String, greeting: Greeting, options: TcpOptions) -> Self {
         let (outgoing, calls) = mpsc::channel(options.calls_max.max(1));
         let bytes_max = u32::try_from(options.bytes_max.max(1)).unwrap_or(u32::MAX);
         let most = usize::try_from(bytes_max).unwrap_or(Semaphore::MAX_PERMITS);
@@ -117,7 +116,7 @@ impl Link {
 
 /// Keeps one lane connected while there are calls.
 struct Dialer {
-    address: SocketAddr,
+    address: String,
     greeting: Greeting,
     options: TcpOptions,
     pending: Pending,
@@ -132,7 +131,7 @@ impl Dialer {
             let stream = match self.connect().await {
                 Ok(stream) => stream,
                 Err(error) => {
-                    tracing::debug!(replica = %self.greeting.to, %error, "a peer is not reachable");
+                    tracing::debug!(node = %self.greeting.to, %error, "a peer is not reachable");
                     refuse(first, &error);
                     self.refuse_for_a_while(&mut calls, &error).await;
                     continue;
@@ -150,7 +149,7 @@ impl Dialer {
                 ended = writing => ended,
             };
             if let Err(error) = ended {
-                tracing::debug!(replica = %self.greeting.to, %error, "a connection to a peer ended");
+                tracing::debug!(node = %self.greeting.to, %error, "a connection to a peer ended");
             }
             // Whoever waits for an answer is told by the end of the channel.
             self.pending.lock().clear();
@@ -170,7 +169,7 @@ impl Dialer {
         let connected = tokio::time::timeout(limit, self.greet()).await;
         connected.unwrap_or_else(|_| {
             let message = format!(
-                "replica {} did not take a connection within {} ms",
+                "node {} did not take a connection within {} ms",
                 self.greeting.to,
                 limit.as_millis()
             );
@@ -182,7 +181,7 @@ impl Dialer {
         let failed = |source: std::io::Error| {
             io_error(&format!("cannot connect to {}", self.address), &source)
         };
-        let mut stream = TcpStream::connect(self.address).await.map_err(failed)?;
+        let mut stream = TcpStream::connect(&self.address).await.map_err(failed)?;
         // Calls are small and answers are waited for: never hold a frame back.
         stream.set_nodelay(true).map_err(failed)?;
         {

@@ -11,14 +11,14 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use tokio_util::codec::LengthDelimitedCodec;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::id::{GroupId, ReplicaId};
+use crate::id::{GroupId, NodeId, ReplicaId};
 use crate::transport::{Lane, Peer};
 use crate::wire::Reader;
 
 /// Largest frame, in bytes: a read of the log with one largest entry behind it, and some room.
 pub(super) const FRAME_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Version of the protocol.
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
 /// Largest greeting or welcome, in bytes: nobody makes a host take more memory before it has said who it is.
 const GREETING_BYTES_MAX: usize = 64;
 const MAGIC: &[u8; 8] = b"chdbraft";
@@ -30,8 +30,8 @@ const _: () = assert!(lsm::limits::ENTRY_BYTES_MAX < FRAME_BYTES_MAX / 2 + 1);
 pub(super) struct Greeting {
     pub(super) cluster: u64,
     pub(super) lane: Lane,
-    pub(super) from: ReplicaId,
-    pub(super) to: ReplicaId,
+    pub(super) from: NodeId,
+    pub(super) to: NodeId,
 }
 
 /// What the called one says to it.
@@ -41,8 +41,8 @@ pub(super) enum Welcome {
     /// It speaks another version, which it names.
     OtherVersion(u16),
     OtherCluster,
-    /// Another replica listens here.
-    OtherReplica,
+    /// Another node listens here.
+    OtherNode,
 }
 
 /// A call or its answer, with the number that both carry.
@@ -78,8 +78,8 @@ impl Greeting {
             Lane::Bulk => 2,
         });
         out.put_u64_le(self.cluster);
-        out.put_u64_le(self.from.0);
-        out.put_u64_le(self.to.0);
+        out.put_u32_le(self.from.0);
+        out.put_u32_le(self.to.0);
         seal(&out)
     }
 
@@ -101,8 +101,8 @@ impl Greeting {
         let greeting = Self {
             lane,
             cluster: reader.u64("cluster")?,
-            from: ReplicaId(reader.u64("calling replica")?),
-            to: ReplicaId(reader.u64("called replica")?),
+            from: NodeId(reader.u32("calling node")?),
+            to: NodeId(reader.u32("called node")?),
         };
         reader.finish()?;
         Ok(Some(greeting))
@@ -117,7 +117,7 @@ impl Welcome {
             Self::Yes => 0,
             Self::OtherVersion(_) => 1,
             Self::OtherCluster => 2,
-            Self::OtherReplica => 3,
+            Self::OtherNode => 3,
         });
         out.put_u16_le(VERSION);
         seal(&out)
@@ -134,7 +134,7 @@ impl Welcome {
             0 => Self::Yes,
             1 => Self::OtherVersion(version),
             2 => Self::OtherCluster,
-            3 => Self::OtherReplica,
+            3 => Self::OtherNode,
             other => return Err(reader.corrupt(&format!("status 0 to 3, found {other}"))),
         };
         reader.finish()?;
@@ -142,15 +142,15 @@ impl Welcome {
     }
 
     /// An error unless welcome.
-    pub(super) fn check(self, replica: ReplicaId) -> Result<()> {
+    pub(super) fn check(self, node: NodeId) -> Result<()> {
         let message = match self {
             Self::Yes => return Ok(()),
             Self::OtherVersion(version) => format!(
-                "replica {replica} speaks version {version} of the raft protocol, this host {VERSION}"
+                "node {node} speaks version {version} of the raft protocol, this host {VERSION}"
             ),
-            Self::OtherCluster => format!("replica {replica} belongs to another cluster"),
-            Self::OtherReplica => {
-                format!("another replica than {replica} listens at its address")
+            Self::OtherCluster => format!("node {node} belongs to another cluster"),
+            Self::OtherNode => {
+                format!("another node than {node} listens at its address")
             }
         };
         Err(Error::new(ErrorKind::Unavailable, message))
@@ -235,7 +235,7 @@ pub fn fuzz_frames(bytes: &[u8]) {
             assert_eq!(greeting.encode(), frame);
         }
         if let Ok(welcome) = Welcome::decode(frame.clone()) {
-            std::hint::black_box(welcome.check(ReplicaId(1)).is_ok());
+            std::hint::black_box(welcome.check(NodeId(1)).is_ok());
         }
         if let Ok(call) = Call::decode(frame.clone()) {
             assert_eq!(call.encode().expect("it came in a frame"), frame);
@@ -252,8 +252,8 @@ mod tests {
         let greeting = Greeting {
             cluster: 77,
             lane: Lane::Append,
-            from: ReplicaId(1),
-            to: ReplicaId(2),
+            from: NodeId(1),
+            to: NodeId(2),
         };
         let call = Call {
             number: 5,

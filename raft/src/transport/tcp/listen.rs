@@ -94,7 +94,7 @@ async fn greet<R: tokio::io::AsyncRead + Unpin>(
     let welcome = match greeting {
         None => Welcome::OtherVersion(0),
         Some(greeting) if greeting.cluster != options.cluster => Welcome::OtherCluster,
-        Some(greeting) if greeting.to != options.replica => Welcome::OtherReplica,
+        Some(greeting) if greeting.to != options.node => Welcome::OtherNode,
         Some(_) => Welcome::Yes,
     };
     write.send(welcome.encode()).await.map_err(broken)?;

@@ -13,7 +13,7 @@
 //! * Calls and bytes that wait or are on their way are bounded per lane: the caller refuses what is
 //!   over, the called host does not read it.
 //! * A frame that fails its checksum ends the connection; calls on their way end without an answer.
-//! * A host that is of another cluster, another version or another replica than it was taken for is
+//! * A host that is of another cluster, another version or another node than it was taken for is
 //!   refused by both ends before any call.
 
 mod dial;
@@ -34,7 +34,7 @@ use tokio::net::TcpListener;
 
 use super::{Inbound, Lane, Peer, Transport};
 use crate::error::{Error, ErrorKind, Result};
-use crate::id::ReplicaId;
+use crate::id::NodeId;
 use dial::Link;
 
 /// Settings of a [`TcpTransport`].
@@ -42,8 +42,8 @@ use dial::Link;
 pub struct TcpOptions {
     /// Hosts of different clusters refuse each other.
     pub cluster: u64,
-    /// The replica that this host is in its groups.
-    pub replica: ReplicaId,
+    /// This host.
+    pub node: NodeId,
     /// How long a connection may take to be made and greeted. Default: 2 s.
     pub connect_timeout: Duration,
     /// How long a peer that could not be reached is left alone. Default: 200 ms.
@@ -60,11 +60,11 @@ pub struct TcpOptions {
 }
 
 impl TcpOptions {
-    /// The defaults for a replica of a cluster.
-    pub fn new(cluster: u64, replica: ReplicaId) -> Self {
+    /// The defaults for a node of a cluster.
+    pub fn new(cluster: u64, node: NodeId) -> Self {
         Self {
             cluster,
-            replica,
+            node,
             connect_timeout: Duration::from_secs(2),
             retry_pause: Duration::from_millis(200),
             silence_max: Duration::from_secs(5),
@@ -74,12 +74,36 @@ impl TcpOptions {
     }
 }
 
+/// Where a node listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Address(String);
+
+impl From<SocketAddr> for Address {
+    fn from(address: SocketAddr) -> Self {
+        Self(address.to_string())
+    }
+}
+
+/// `host:port`.
+impl From<String> for Address {
+    fn from(address: String) -> Self {
+        Self(address)
+    }
+}
+
+/// `host:port`.
+impl From<&str> for Address {
+    fn from(address: &str) -> Self {
+        Self(address.to_owned())
+    }
+}
+
 /// Calls to other hosts over TCP, and theirs to this one.
 #[derive(Debug)]
 pub struct TcpTransport {
     options: TcpOptions,
-    addresses: Mutex<BTreeMap<ReplicaId, SocketAddr>>,
-    links: Mutex<BTreeMap<(ReplicaId, u8), Arc<Link>>>,
+    addresses: Mutex<BTreeMap<NodeId, String>>,
+    links: Mutex<BTreeMap<(NodeId, u8), Arc<Link>>>,
     inbound: OnceLock<Inbound>,
 }
 
@@ -94,22 +118,24 @@ impl TcpTransport {
         })
     }
 
-    /// Says where a replica listens. Connections to where it was before are closed.
-    pub fn set_address(&self, replica: ReplicaId, address: SocketAddr) {
-        let before = self.addresses.lock().insert(replica, address);
+    /// Says where a node listens: an address, or a host and port whose name is looked up with every
+    /// new connection. Connections to where it was before are closed.
+    pub fn set_address(&self, node: NodeId, address: impl Into<Address>) {
+        let Address(address) = address.into();
+        let before = self.addresses.lock().insert(node, address.clone());
         if before.is_some_and(|before| before != address) {
-            self.forget_links(replica);
+            self.forget_links(node);
         }
     }
 
-    /// Forgets a replica and closes the connections to it.
-    pub fn forget(&self, replica: ReplicaId) {
-        self.addresses.lock().remove(&replica);
-        self.forget_links(replica);
+    /// Forgets a node and closes the connections to it.
+    pub fn forget(&self, node: NodeId) {
+        self.addresses.lock().remove(&node);
+        self.forget_links(node);
     }
 
-    fn forget_links(&self, replica: ReplicaId) {
-        self.links.lock().retain(|(peer, _), _| *peer != replica);
+    fn forget_links(&self, node: NodeId) {
+        self.links.lock().retain(|(peer, _), _| *peer != node);
     }
 
     /// Takes connections of peers until the future is dropped, which also closes those that it took.
@@ -117,24 +143,22 @@ impl TcpTransport {
         listen::serve(&self.options, &self.inbound, listener).await
     }
 
-    fn link(&self, replica: ReplicaId, lane: Lane) -> Result<Arc<Link>> {
-        let address = self.addresses.lock().get(&replica).copied();
+    fn link(&self, node: NodeId, lane: Lane) -> Result<Arc<Link>> {
+        let address = self.addresses.lock().get(&node).cloned();
         let address = address.ok_or_else(|| {
-            let message = format!("the address of replica {replica} is not known here");
+            let message = format!("the address of node {node} is not known here");
             Error::new(ErrorKind::Unavailable, message)
         })?;
         let mut links = self.links.lock();
-        let link = links
-            .entry((replica, lane_number(lane)))
-            .or_insert_with(|| {
-                let greeting = frame::Greeting {
-                    cluster: self.options.cluster,
-                    lane,
-                    from: self.options.replica,
-                    to: replica,
-                };
-                Arc::new(Link::open(address, greeting, self.options.clone()))
-            });
+        let link = links.entry((node, lane_number(lane))).or_insert_with(|| {
+            let greeting = frame::Greeting {
+                cluster: self.options.cluster,
+                lane,
+                from: self.options.node,
+                to: node,
+            };
+            Arc::new(Link::open(address, greeting, self.options.clone()))
+        });
         Ok(Arc::clone(link))
     }
 }
@@ -163,19 +187,17 @@ impl Transport for TcpTransport {
         limit: Duration,
     ) -> BoxFuture<'static, Result<Bytes>> {
         let sent = self
-            .link(peer.replica, lane)
+            .link(peer.replica.node(), lane)
             .and_then(|link| link.send(peer, request));
         Box::pin(async move {
             let answer = sent?;
-            let replica = peer.replica;
+            let node = peer.replica.node();
             let unavailable = |why: String| Error::new(ErrorKind::Unavailable, why);
             match tokio::time::timeout(limit, answer).await {
                 Ok(Ok(answer)) => answer,
-                Ok(Err(_)) => Err(unavailable(format!(
-                    "the connection to replica {replica} ended"
-                ))),
+                Ok(Err(_)) => Err(unavailable(format!("the connection to node {node} ended"))),
                 Err(_) => Err(unavailable(format!(
-                    "replica {replica} did not answer within {} ms",
+                    "node {node} did not answer within {} ms",
                     limit.as_millis()
                 ))),
             }
