@@ -9,8 +9,8 @@ use std::path::PathBuf;
 
 #[derive(Debug, Args)]
 pub(crate) struct Target {
-    /// Address of a running node
-    #[arg(long, value_name = "ADDR", default_value = ADDRESS_DEFAULT, env = "CHATDB_AT")]
+    /// Address of a running node, or of several with commas between them
+    #[arg(long, value_name = "ADDR,...", default_value = ADDRESS_DEFAULT, env = "CHATDB_AT")]
     at: String,
     /// Opens a stopped database's directory instead
     #[arg(long, value_name = "DIR", conflicts_with = "at")]

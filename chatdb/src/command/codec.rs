@@ -20,7 +20,8 @@ const VERSION: u8 = 1;
 const HAS_REQUEST_ID: u8 = 1;
 const HAS_TOPICS: u8 = 2;
 const HAS_NOTE: u8 = 4;
-const FLAGS_KNOWN: u8 = HAS_REQUEST_ID | HAS_TOPICS | HAS_NOTE;
+const HAS_SETTLED: u8 = 8;
+const FLAGS_KNOWN: u8 = HAS_REQUEST_ID | HAS_TOPICS | HAS_NOTE | HAS_SETTLED;
 
 type Decoded<T> = std::result::Result<T, DecodeError>;
 
@@ -28,16 +29,22 @@ impl WriteCommand {
     /// The bytes to replicate; `Invalid` when a limit is passed.
     pub fn encode(&self) -> Result<Bytes> {
         self.check_limits()?;
+        // Without an id there is nothing that it could be about.
+        let settled_below = self.settled_below.filter(|_| self.request_id.is_some());
         let mut out = Vec::with_capacity(256);
         out.push(VERSION);
         let flag = |present: bool, flag: u8| if present { flag } else { 0 };
         out.push(
             flag(self.request_id.is_some(), HAS_REQUEST_ID)
                 | flag(!self.topics.is_empty(), HAS_TOPICS)
-                | flag(!self.note.is_empty(), HAS_NOTE),
+                | flag(!self.note.is_empty(), HAS_NOTE)
+                | flag(settled_below.is_some(), HAS_SETTLED),
         );
         if let Some(id) = self.request_id {
             out.extend(id.to_le_bytes());
+        }
+        if let Some(number) = settled_below {
+            varint::encode(&mut out, number);
         }
         if !self.topics.is_empty() {
             put_count(&mut out, self.topics.len());
@@ -292,6 +299,13 @@ impl Decoder<'_> {
         if flags & HAS_REQUEST_ID != 0 {
             let id = self.reader.array("a request id")?;
             command.request_id = Some(u128::from_le_bytes(id));
+        }
+        let error = self.reader.error("a request id before a settled number");
+        if flags & HAS_SETTLED != 0 {
+            if command.request_id.is_none() {
+                return Err(error);
+            }
+            command.settled_below = Some(self.reader.varint("a settled number")?);
         }
         if flags & HAS_TOPICS != 0 {
             command.topics = self.many(TOPICS_MAX, "a number of topics", Self::topic)?;

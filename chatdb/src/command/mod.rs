@@ -46,6 +46,9 @@ const _: () = assert!(COMMAND_BYTES_MAX <= lsm::limits::ROW_BYTES_MAX / 2);
 pub struct WriteCommand {
     /// The same in every retry of one request; the command with it takes effect once.
     pub request_id: Option<u128>,
+    /// With it, the upper half of the request id is a client and the lower half its number of this
+    /// request. The client never sends its requests below this number again.
+    pub settled_below: Option<u64>,
     /// Topics whose subscribers see the changes.
     pub topics: Vec<String>,
     /// Bytes that travel with the changes to subscribers.

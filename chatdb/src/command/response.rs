@@ -59,7 +59,12 @@ impl Response {
                 }
             }
             Self::Failed { kind, message } => {
-                out.extend([3, u8::from(*kind == ErrorKind::Conflict)]);
+                let kind = match kind {
+                    ErrorKind::Conflict => 1,
+                    ErrorKind::Unknown => 2,
+                    _ => 0,
+                };
+                out.extend([3, kind]);
                 out.extend(message.bytes().take(MESSAGE_BYTES_MAX));
             }
         }
@@ -99,11 +104,12 @@ fn decode(bytes: &Bytes) -> std::result::Result<Response, DecodeError> {
             Ok(Response::NotApplied(current))
         }
         3 => {
-            let is_conflict = reader.u8("a kind")? != 0;
-            let kind = if is_conflict {
-                ErrorKind::Conflict
-            } else {
-                ErrorKind::Invalid
+            let error = reader.error("a known kind");
+            let kind = match reader.u8("a kind")? {
+                0 => ErrorKind::Invalid,
+                1 => ErrorKind::Conflict,
+                2 => ErrorKind::Unknown,
+                _ => return Err(error),
             };
             let message = String::from_utf8_lossy(reader.rest()).into_owned();
             Ok(Response::Failed { kind, message })

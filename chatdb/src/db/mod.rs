@@ -1,10 +1,11 @@
 //! [`Db`]: one handle with two forms, the database in this process or one behind gRPC.
 
 pub(crate) mod options;
+pub(crate) mod requests;
 pub(crate) mod statement;
 pub(crate) mod status;
 
-use crate::db::options::EmbeddedOptions;
+use crate::db::options::{ConnectOptions, EmbeddedOptions};
 use crate::db::statement::Statement;
 use crate::db::status::{Schema, Status};
 use crate::error::{Error, Result};
@@ -40,9 +41,18 @@ impl Db {
         })
     }
 
-    /// Connects to a node, such as `http://127.0.0.1:7400`. `Unavailable` when nobody answers.
-    pub async fn connect(endpoint: &str) -> Result<Self> {
-        let remote = RemoteDb::connect(endpoint).await?;
+    /// Connects to the nodes of one cluster, such as `http://127.0.0.1:7400` or several with commas
+    /// between them. `Unavailable` when none of them answers.
+    ///
+    /// Requests go to a node that answers, and to another when it stops answering; see
+    /// `docs/formats/grpc.md` for what is repeated.
+    pub async fn connect(endpoints: &str) -> Result<Self> {
+        Self::connect_with(&ConnectOptions::parse(endpoints)).await
+    }
+
+    /// Connects with options.
+    pub async fn connect_with(options: &ConnectOptions) -> Result<Self> {
+        let remote = RemoteDb::connect(options).await?;
         Ok(Self {
             form: Form::Remote(remote),
         })
@@ -103,12 +113,12 @@ impl Db {
         }
     }
 
-    /// Whether the database can do its work: the embedded one runs and its groups are led, or the
-    /// remote one answers.
+    /// Whether the database can do its work: the embedded one runs and its groups are led, or any
+    /// node of the remote one answers.
     pub async fn check_health(&self) -> Result<()> {
         match &self.form {
             Form::Embedded(node) => node.check_health(),
-            Form::Remote(remote) => remote.status().await.map(|_| ()),
+            Form::Remote(remote) => remote.check_health().await,
         }
     }
 

@@ -1,6 +1,8 @@
 //! Settings of an embedded database, with their defaults in one place.
 
+use crate::rpc::limits::CALL_TIMEOUT;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Bytes in one mebibyte.
 const MIB: u64 = 1024 * 1024;
@@ -57,5 +59,37 @@ impl EmbeddedOptions {
             subscriber_queue_items: 4096,
             concurrent_reads: 64,
         }
+    }
+}
+
+/// How to connect to a database of one or several nodes.
+///
+/// ```no_run
+/// # async fn connect() -> chatdb::Result<()> {
+/// let nodes = ["http://10.0.0.1:7400", "http://10.0.0.2:7400"];
+/// let db = chatdb::Db::connect_with(&chatdb::ConnectOptions::new(nodes)).await?;
+/// # db.close().await }
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConnectOptions {
+    /// Addresses of nodes, 1 to 64, such as `http://127.0.0.1:7400`. Not all need to answer.
+    pub endpoints: Vec<String>,
+    /// How long one request may take with all its attempts, 30 s by default.
+    pub deadline: Duration,
+}
+
+impl ConnectOptions {
+    /// The defaults for the nodes of these addresses.
+    pub fn new(endpoints: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        Self {
+            endpoints: endpoints.into_iter().map(Into::into).collect(),
+            deadline: CALL_TIMEOUT,
+        }
+    }
+
+    /// The nodes of a list with commas, as it is written on a command line.
+    pub fn parse(list: &str) -> Self {
+        let parts = list.split(',').map(str::trim);
+        Self::new(parts.filter(|part| !part.is_empty()))
     }
 }

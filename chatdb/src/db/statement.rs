@@ -34,6 +34,8 @@ pub struct Statement {
     pub(crate) page_state: Option<Bytes>,
     pub(crate) consistency: Consistency,
     pub(crate) request_id: Option<u128>,
+    /// Makes the request id a client and its number, see [`crate::db::requests`].
+    pub(crate) settled_below: Option<u64>,
     pub(crate) keyspace: Option<Cow<'static, str>>,
 }
 

@@ -157,12 +157,14 @@ fn state_seeds(seeds: &mut Seeds) {
     let engine = Arc::clone(&fixture().engine);
     let state = Store::open(engine, &[]).unwrap().state();
     seeds.add("state", &"empty", without_check(&state, 8));
-    // Version, clock, two remembered requests, where silence is known from, one silent command.
-    let mut full = vec![1, 0x80, 0x02, 2];
+    // Version, clock, two remembered requests, one client with two answers, where silence is known
+    // from, one silent command.
+    let mut full = vec![2, 0x80, 0x02, 2];
     for id in [1_u8, 2] {
         full.extend([id; 16]);
         full.extend([5, 2, 0, 1]);
     }
+    full.extend([1, 9, 9, 9, 9, 9, 9, 9, 9, 5, 3, 2, 0, 1, 0, 4, 2, 2, 0]);
     full.extend([3, 1, 7, 2]);
     seeds.add("state", &"full", full);
     let owner = Owner {

@@ -41,6 +41,9 @@ pub struct Request<'a> {
     pub note: &'a [u8],
     /// The same in every retry of a write.
     pub request_id: Option<u128>,
+    /// Numbers of the same client below this one are never sent again, see
+    /// [`WriteCommand::settled_below`](crate::command::WriteCommand::settled_below).
+    pub settled_below: Option<u64>,
     /// Most rows of a page; 0 or `None` = [`PAGE_ROWS_DEFAULT`].
     pub page_rows: Option<u32>,
     /// Where the page before ended.
@@ -57,6 +60,7 @@ impl<'a> Request<'a> {
             topics: &[],
             note: &[],
             request_id: None,
+            settled_below: None,
             page_rows: None,
             page_state: None,
         }
@@ -71,6 +75,7 @@ impl<'a> Request<'a> {
             topics: &statement.topics,
             note: &statement.note,
             request_id: statement.request_id,
+            settled_below: statement.settled_below,
             page_rows: statement.page_size,
             page_state: statement.page_state.as_deref(),
         }

@@ -69,6 +69,7 @@ fn publish(request: &Request<'_>, using: &Using, command: &mut WriteCommand) -> 
         .for_each(|topic| command.add_topic(topic.clone()));
     command.note = Bytes::copy_from_slice(request.note);
     command.request_id = request.request_id;
+    command.settled_below = request.settled_below;
     Ok(())
 }
 

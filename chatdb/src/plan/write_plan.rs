@@ -61,6 +61,7 @@ impl WritePlan {
             merged.conditional |= plan.conditional;
             let WriteCommand {
                 request_id,
+                settled_below,
                 topics,
                 note,
                 writes,
@@ -71,7 +72,10 @@ impl WritePlan {
             if !note.is_empty() {
                 merged.command.note = note;
             }
-            merged.command.request_id = request_id.or(merged.command.request_id);
+            if request_id.is_some() {
+                merged.command.request_id = request_id;
+                merged.command.settled_below = settled_below;
+            }
             for mut write in writes {
                 if merged.inserts_row_of(&write) {
                     write.guard = Guard::None;

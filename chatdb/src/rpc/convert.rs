@@ -166,6 +166,7 @@ pub(crate) fn statement_to(statement: Statement) -> proto::Statement {
         keyspace: statement
             .keyspace
             .map_or_else(String::new, std::borrow::Cow::into_owned),
+        settled_below: statement.settled_below,
     }
 }
 
@@ -193,6 +194,7 @@ pub(crate) fn statement_from(wire: proto::Statement, text: String) -> Result<Sta
         page_state: (!wire.page_state.is_empty()).then_some(wire.page_state),
         consistency,
         request_id,
+        settled_below: wire.settled_below,
         keyspace: (!wire.keyspace.is_empty()).then(|| wire.keyspace.into()),
     })
 }

@@ -9,7 +9,7 @@ use crate::error::{Error, ErrorKind};
 use crate::rpc::proto;
 use bytes::Bytes;
 use prost::Message;
-use tonic::{Code, Status};
+use tonic::{Code, ConnectError, Status};
 
 const DETAIL_TYPE: &str = "type.googleapis.com/chatdb.v1.ErrorDetail";
 
@@ -116,6 +116,9 @@ pub(crate) fn from_status(status: &Status) -> Error {
             Code::Unavailable => format!("the node does not answer: {text}"),
             code => format!("{text} (gRPC {code:?})"),
         };
+        if never_left(status) {
+            return Error::new(ErrorKind::Unavailable, message);
+        }
         return Error::new(kind(status.code()), message);
     };
     let kind = KINDS
@@ -128,6 +131,18 @@ pub(crate) fn from_status(status: &Status) -> Error {
         .fold(Error::new(kind, status.message()), |error, line| {
             error.with_help(line.label, line.text)
         })
+}
+
+/// Whether there was no connection, so that the request cannot have arrived.
+fn never_left(status: &Status) -> bool {
+    let mut cause = std::error::Error::source(status);
+    while let Some(error) = cause {
+        if error.is::<ConnectError>() {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 fn detail(status: &Status) -> Option<proto::ErrorDetail> {

@@ -2,12 +2,17 @@
 //!
 //! The wanted topics live in one shared set. A request stream tells the node the difference between
 //! the set and what the node was told, whenever the set changes. When the connection breaks, the
-//! next call of `next` connects again with the present set and the cursor of the last item that was
-//! delivered, so that the subscriber sees neither a gap nor a duplicate. Ephemeral events of the
-//! time in between are lost, as they may be.
+//! next call of `next` connects again, to whichever node answers, with the present set and the cursor
+//! of the last item that was delivered, so that the subscriber sees neither a gap nor a duplicate.
+//! A cursor means the same on every node. Ephemeral events of the time in between are lost, as they
+//! may be.
+//!
+//! A subscription that begins now has its first cursor before [`RemoteStream::start`] returns: what is
+//! written after that comes, whatever happens to the first connection.
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::rpc::client::Client;
+use crate::rpc::client::RemoteDb;
+use crate::rpc::client::endpoint::jittered;
 use crate::rpc::convert_stream::item_from;
 use crate::rpc::error::from_status;
 use crate::rpc::proto;
@@ -26,6 +31,10 @@ use tonic::Streaming;
 /// Waits before connecting again: from this, doubled, up to [`RETRY_WAIT_MAX`].
 const RETRY_WAIT_MIN: Duration = Duration::from_millis(50);
 const RETRY_WAIT_MAX: Duration = Duration::from_secs(2);
+/// A node that does not take the call for so long is given up for another.
+const CONNECT_DEADLINE: Duration = Duration::from_secs(3);
+/// A subscription begins within this time or not at all.
+const START_DEADLINE: Duration = Duration::from_secs(15);
 
 /// The wanted topics, shared by the handle and the request stream.
 #[derive(Debug, Default)]
@@ -55,26 +64,66 @@ impl RemoteInterest {
 /// The items of a remote subscription.
 #[derive(Debug)]
 pub(crate) struct RemoteStream {
-    client: Client,
+    remote: RemoteDb,
     wanted: Arc<Wanted>,
     cursor: Option<Cursor>,
-    responses: Option<Streaming<proto::SubscribeResponse>>,
+    connection: Option<Connection>,
+    /// An item that came before anybody asked.
+    first: Option<StreamItem>,
     wait: Duration,
 }
 
+/// A call that delivers, and the number of the endpoint that answers it.
+#[derive(Debug)]
+struct Connection {
+    endpoint: usize,
+    responses: Streaming<proto::SubscribeResponse>,
+}
+
 impl RemoteStream {
-    pub(crate) async fn start(client: Client, options: SubscribeOptions) -> Result<Self> {
+    pub(crate) async fn start(remote: RemoteDb, options: SubscribeOptions) -> Result<Self> {
         let wanted = Arc::new(Wanted::default());
         wanted.topics.lock().extend(options.topics);
         let mut stream = Self {
-            client,
+            remote,
             wanted,
             cursor: options.cursor,
-            responses: None,
+            connection: None,
+            first: None,
             wait: RETRY_WAIT_MIN,
         };
-        stream.connect().await?;
+        let begin = async {
+            loop {
+                let begun = stream.begin().await;
+                match begun {
+                    Err(error) if may_reconnect(&error) => stream.pause().await,
+                    outcome => return outcome,
+                }
+            }
+        };
+        let begun = tokio::time::timeout(START_DEADLINE, begin).await;
+        begun.map_err(|_| {
+            let message = "no node begins the subscription";
+            Error::new(ErrorKind::Unavailable, message)
+        })??;
         Ok(stream)
+    }
+
+    /// Connects and waits for the first item, which is the cursor to begin from.
+    async fn begin(&mut self) -> Result<()> {
+        self.connect().await?;
+        let received = tokio::time::timeout(CONNECT_DEADLINE, self.receive()).await;
+        if let Ok(received) = received
+            && let Some(item) = received?
+        {
+            self.first = Some(item);
+            return Ok(());
+        }
+        if let Some(connection) = self.connection.take() {
+            self.remote.failed(connection.endpoint);
+        }
+        let message = "the node does not begin the subscription";
+        Err(Error::new(ErrorKind::Unavailable, message))
     }
 
     pub(crate) fn interest(&self) -> RemoteInterest {
@@ -84,51 +133,92 @@ impl RemoteStream {
     }
 
     pub(crate) async fn next(&mut self) -> Option<Result<StreamItem>> {
+        if let Some(first) = self.first.take() {
+            return Some(Ok(first));
+        }
         loop {
-            let Some(responses) = &mut self.responses else {
-                tokio::time::sleep(self.wait).await;
-                self.wait = (self.wait * 2).min(RETRY_WAIT_MAX);
+            if self.connection.is_none() {
+                self.pause().await;
                 match self.connect().await {
                     Err(error) if !may_reconnect(&error) => return Some(Err(error)),
                     Ok(()) | Err(_) => continue,
                 }
-            };
-            match responses.message().await {
-                Ok(Some(response)) => {
-                    self.wait = RETRY_WAIT_MIN;
-                    let item = item_from(response);
-                    self.remember(item.as_ref().ok());
-                    return Some(item);
-                }
-                Ok(None) => self.responses = None,
-                Err(status) => {
-                    self.responses = None;
-                    let error = from_status(&status);
-                    if !may_reconnect(&error) {
-                        return Some(Err(error));
-                    }
-                }
+            }
+            match self.receive().await {
+                Ok(Some(item)) => return Some(Ok(item)),
+                Ok(None) => {}
+                Err(error) if may_reconnect(&error) => {}
+                Err(error) => return Some(Err(error)),
             }
         }
     }
 
-    fn remember(&mut self, item: Option<&StreamItem>) {
+    async fn pause(&mut self) {
+        tokio::time::sleep(jittered(self.wait)).await;
+        self.wait = (self.wait * 2).min(RETRY_WAIT_MAX);
+    }
+
+    /// The next item of the connection; nothing when it ended. Dropping the future loses nothing.
+    async fn receive(&mut self) -> Result<Option<StreamItem>> {
+        let Some(connection) = &mut self.connection else {
+            return Ok(None);
+        };
+        let endpoint = connection.endpoint;
+        match connection.responses.message().await {
+            Ok(Some(response)) => {
+                self.wait = RETRY_WAIT_MIN;
+                self.remote.succeeded(endpoint);
+                let item = item_from(response)?;
+                self.remember(&item);
+                Ok(Some(item))
+            }
+            Ok(None) => {
+                self.remote.failed(endpoint);
+                self.connection = None;
+                Ok(None)
+            }
+            Err(status) => {
+                self.connection = None;
+                let error = from_status(&status);
+                if may_reconnect(&error) {
+                    self.remote.failed(endpoint);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn remember(&mut self, item: &StreamItem) {
         match item {
-            Some(StreamItem::Change(event)) => self.cursor = Some(event.cursor.clone()),
-            Some(StreamItem::Progress(cursor)) => self.cursor = Some(cursor.clone()),
-            Some(StreamItem::Gap { .. } | StreamItem::Ephemeral { .. }) | None => {}
+            StreamItem::Change(event) => self.cursor = Some(event.cursor.clone()),
+            StreamItem::Progress(cursor) => self.cursor = Some(cursor.clone()),
+            StreamItem::Gap { .. } | StreamItem::Ephemeral { .. } => {}
         }
     }
 
     async fn connect(&mut self) -> Result<()> {
         let requests = requests(Arc::clone(&self.wanted), self.cursor.as_ref());
-        let responses = self
-            .client
-            .subscribe(requests)
-            .await
-            .map_err(|status| from_status(&status))?;
-        self.responses = Some(responses.into_inner());
-        Ok(())
+        let (endpoint, mut client) = self.remote.choose()?;
+        let call = tokio::time::timeout(CONNECT_DEADLINE, client.subscribe(requests));
+        let outcome = match call.await {
+            Ok(outcome) => outcome.map_err(|status| from_status(&status)),
+            Err(_) => Err(Error::new(ErrorKind::Unavailable, "the node is silent")),
+        };
+        match outcome {
+            Ok(responses) => {
+                self.connection = Some(Connection {
+                    endpoint,
+                    responses: responses.into_inner(),
+                });
+                Ok(())
+            }
+            Err(error) => {
+                if may_reconnect(&error) {
+                    self.remote.failed(endpoint);
+                }
+                Err(error)
+            }
+        }
     }
 }
 

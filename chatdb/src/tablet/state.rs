@@ -1,9 +1,9 @@
 //! The store's own state as bytes, kept by the engine with each flush.
 //!
-//! `version u8 = 1 | last timestamp | remembered requests | silent commands | xxh3-64 u64`.
+//! `version u8 = 2 | last timestamp | remembered requests | clients | silent commands | xxh3-64 u64`.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
-use super::dedupe::{Dedupe, REQUESTS_MAX};
+use super::dedupe::{CLIENT_ANSWERS_MAX, CLIENTS_MAX, Client, Dedupe, REQUESTS_MAX, RequestId};
 use super::silent::{SILENT_MAX, Silent};
 use crate::error::Result;
 use crate::sealed::{put_count, seal, unseal};
@@ -11,7 +11,7 @@ use bytes::Bytes;
 use lsm::encoding::{DecodeError, Reader, varint};
 use std::collections::BTreeSet;
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const RESPONSE_BYTES_MAX: usize = 64;
 
 /// What a store remembers besides its rows.
@@ -34,6 +34,10 @@ impl State {
             put_count(&mut out, request.response.len());
             out.extend(&request.response);
         }
+        put_count(&mut out, self.dedupe.client_count());
+        for client in self.dedupe.clients() {
+            put_client(&mut out, client);
+        }
         varint::encode(&mut out, self.silent.known_from());
         put_count(&mut out, self.silent.len());
         let mut last = 0;
@@ -54,6 +58,41 @@ impl State {
     }
 }
 
+/// `id u64 | time ms | settled below | count | (number delta | response bytes)*`.
+fn put_client(out: &mut Vec<u8>, client: &Client) {
+    out.extend(client.id.to_le_bytes());
+    varint::encode(out, client.time_ms);
+    varint::encode(out, client.settled_below);
+    put_count(out, client.answers.len());
+    let mut last = client.settled_below;
+    for (number, response) in &client.answers {
+        varint::encode(out, number.saturating_sub(last));
+        put_count(out, response.len());
+        out.extend(response);
+        last = *number;
+    }
+}
+
+fn take_client(reader: &mut Reader<'_>) -> std::result::Result<Client, DecodeError> {
+    let id = u64::from_le_bytes(reader.array("a client")?);
+    let time_ms = reader.varint("a time")?;
+    let settled_below = reader.varint("a request number")?;
+    let mut client = Client::new(id, time_ms, settled_below);
+    let mut last = settled_below;
+    for place in 0..take_count(reader, CLIENT_ANSWERS_MAX, "a number of answers")? {
+        let error = reader.error("ascending request numbers");
+        let delta = reader.varint("a request number")?;
+        // Only the first answer may be that of the settled number itself.
+        let next = last.checked_add(delta).filter(|_| delta > 0 || place == 0);
+        last = next.ok_or(error)?;
+        let response = reader.prefixed(RESPONSE_BYTES_MAX, "a response")?;
+        client
+            .answers
+            .insert(last, Bytes::copy_from_slice(response));
+    }
+    Ok(client)
+}
+
 fn take_count(
     reader: &mut Reader<'_>,
     limit: usize,
@@ -69,7 +108,7 @@ fn take_count(
 }
 
 fn take(reader: &mut Reader<'_>) -> std::result::Result<State, DecodeError> {
-    let error = reader.error("version 1");
+    let error = reader.error("version 2");
     if reader.u8("a version")? != VERSION {
         return Err(error);
     }
@@ -81,9 +120,15 @@ fn take(reader: &mut Reader<'_>) -> std::result::Result<State, DecodeError> {
         let id = u128::from_le_bytes(reader.array("a request id")?);
         let time_ms = reader.varint("a time")?;
         let response = reader.prefixed(RESPONSE_BYTES_MAX, "a response")?;
-        state
-            .dedupe
-            .remember(id, time_ms, &Bytes::copy_from_slice(response));
+        let response = Bytes::copy_from_slice(response);
+        let id = RequestId::Alone(id);
+        state.dedupe.remember(id, time_ms, &response);
+    }
+    for _ in 0..take_count(reader, CLIENTS_MAX, "a number of clients")? {
+        let error = reader.error("a client once");
+        if !state.dedupe.restore(take_client(reader)?) {
+            return Err(error);
+        }
     }
     let known_from = reader.varint("a log index")?;
     let mut places = BTreeSet::new();

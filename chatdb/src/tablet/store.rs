@@ -9,6 +9,7 @@
 //!   later write before an earlier one.
 //! * A command takes effect wholly or not at all, and once per request id.
 
+use super::dedupe::{RequestId, Seen};
 use super::state::State;
 use super::{apply, counters, guard};
 use crate::command::{CurrentRow, Guard, Response, Write, WriteCommand};
@@ -151,6 +152,14 @@ impl Store {
     }
 }
 
+/// The answer to a request that its client settled before it came.
+fn settled() -> Response {
+    Response::Failed {
+        kind: ErrorKind::Unknown,
+        message: "the request came after its client had given it up".to_owned(),
+    }
+}
+
 /// One entry while it is applied.
 struct Entry<'a> {
     store: &'a mut Store,
@@ -169,18 +178,22 @@ impl Entry<'_> {
     fn command(&mut self, bytes: &Bytes, op: u32) -> Result<Applied> {
         let command = WriteCommand::decode(bytes)?;
         let time_ms = self.base / 1000;
-        let repeated = command
+        let request = command
             .request_id
-            .and_then(|id| self.store.state.dedupe.find(id, time_ms));
-        let (response, took_effect) = match (repeated, command.request_id) {
-            (Some(response), _) => (response, false),
-            (None, id) => {
+            .map(|id| RequestId::of(id, command.settled_below));
+        let dedupe = &mut self.store.state.dedupe;
+        let seen = request.map_or(Seen::New, |request| dedupe.judge(request, time_ms));
+        let (response, took_effect) = match seen {
+            Seen::Answered(response) => (response, false),
+            Seen::Settled => (settled().encode(), false),
+            Seen::New => {
                 let response = self.run(&command)?;
                 let took_effect = matches!(response, Response::Done | Response::Applied);
                 let was_judged = !matches!(response, Response::Failed { .. });
                 let response = response.encode();
-                if let Some(id) = id.filter(|_| was_judged) {
-                    self.store.state.dedupe.remember(id, time_ms, &response);
+                if let Some(request) = request.filter(|_| was_judged) {
+                    let dedupe = &mut self.store.state.dedupe;
+                    dedupe.remember(request, time_ms, &response);
                 }
                 (response, took_effect)
             }

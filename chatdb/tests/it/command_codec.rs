@@ -49,12 +49,14 @@ fn encode(database: &Database, text: &str) -> Result<Bytes> {
 fn commands_survive_their_bytes() {
     let mut database = database();
     database.request_id = Some(7);
+    database.settled_below = Some(5);
     database.topics = vec!["guild:1".to_owned(), "user:2".to_owned()];
     for text in WRITES {
         let bytes = encode(&database, text).unwrap();
         let command = WriteCommand::decode(&bytes).unwrap();
         assert_eq!(command.encode().unwrap(), bytes, "{text}");
         assert_eq!(command.request_id, Some(7));
+        assert_eq!(command.settled_below, Some(5));
         assert!(command.topics.contains(&"user:2".to_owned()));
     }
 }

@@ -1,10 +1,11 @@
 //! A `chatdb` process to talk to, and databases in this process, both over a temporary directory.
 
-use chatdb::{Db, EmbeddedOptions, Server};
+use chatdb::{ConnectOptions, Db, EmbeddedOptions, Server};
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
 use tempfile::TempDir;
 
 /// The program under test.
@@ -69,8 +70,11 @@ impl Serving {
         Self { child, address }
     }
 
+    /// A client that soon gives up: a process that was killed does not come back at its address.
     pub(crate) async fn connect(&self) -> Db {
-        Db::connect(&self.address).await.expect("the node answers")
+        let mut options = ConnectOptions::parse(&self.address);
+        options.deadline = Duration::from_secs(2);
+        Db::connect_with(&options).await.expect("the node answers")
     }
 
     /// Ends the process as a power cut would end it.
@@ -140,4 +144,83 @@ pub(crate) async fn open(data: &Path) -> Db {
     Db::open(EmbeddedOptions::new(data))
         .await
         .expect("the database opens")
+}
+
+/// A TCP relay to one address, whose faults a test switches on.
+pub(crate) struct Relay {
+    pub(crate) address: SocketAddr,
+    fault: tokio::sync::watch::Sender<Fault>,
+}
+
+/// What a relay does to its connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// Nothing.
+    None,
+    /// Passes requests on, and ends the connection as soon as something comes back.
+    CutBack,
+    /// Passes nothing on, in either direction.
+    Stalled,
+}
+
+impl Relay {
+    pub(crate) async fn to(target: SocketAddr) -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (fault, faults) = tokio::sync::watch::channel(Fault::None);
+        tokio::spawn(async move {
+            loop {
+                let Ok((client, _)) = listener.accept().await else {
+                    return;
+                };
+                let Ok(server) = tokio::net::TcpStream::connect(target).await else {
+                    continue;
+                };
+                let faults = faults.clone();
+                tokio::spawn(async move {
+                    let (from_client, to_client) = client.into_split();
+                    let (from_server, to_server) = server.into_split();
+                    let there = relay(from_client, to_server, faults.clone(), false);
+                    let back = relay(from_server, to_client, faults, true);
+                    tokio::select! {
+                        () = there => {}
+                        () = back => {}
+                    }
+                });
+            }
+        });
+        Self { address, fault }
+    }
+
+    pub(crate) fn set(&self, fault: Fault) {
+        self.fault.send_replace(fault);
+    }
+}
+
+async fn relay(
+    mut from: tokio::net::tcp::OwnedReadHalf,
+    mut to: tokio::net::tcp::OwnedWriteHalf,
+    mut faults: tokio::sync::watch::Receiver<Fault>,
+    is_back: bool,
+) {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        let Ok(count @ 1..) = from.read(&mut buffer).await else {
+            return;
+        };
+        let passes = |fault: &Fault| match fault {
+            Fault::None => true,
+            Fault::CutBack => !is_back,
+            Fault::Stalled => false,
+        };
+        let fault = *faults.borrow();
+        let is_cut = !passes(&fault) && fault == Fault::CutBack;
+        if is_cut || faults.wait_for(passes).await.is_err() {
+            return;
+        }
+        if to.write_all(&buffer[..count]).await.is_err() {
+            return;
+        }
+    }
 }

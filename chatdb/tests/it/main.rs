@@ -18,6 +18,7 @@ mod harness;
 mod kill9;
 mod memory_budget;
 mod metrics_page;
+mod remote;
 mod store_apply;
 mod store_support;
 mod store_transcripts;

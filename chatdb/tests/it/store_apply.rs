@@ -3,10 +3,10 @@
 use crate::command_codec::database;
 use crate::store_support::{Database, table};
 use bytes::Bytes;
-use chatdb::Value;
 use chatdb::command::Response;
 use chatdb::plan::Plan;
 use chatdb::tablet::ReadCursor;
+use chatdb::{ErrorKind, Value};
 
 fn command(database: &Database, text: &str) -> Bytes {
     match database.plan(text, &[]).unwrap() {
@@ -112,6 +112,41 @@ fn a_request_takes_effect_once_also_after_a_restart() {
     database.ok(&insert("again"));
     let result = database.ok("SELECT content FROM messages");
     assert_eq!(result.rows[0].text("content").unwrap(), "again");
+}
+
+#[test]
+fn a_numbered_request_takes_effect_once_after_a_restart_and_never_after_it_was_settled() {
+    let mut database = database();
+    let mut numbered = |number: u128, settled_below: u64, content: &str| {
+        database.request_id = Some(7 << 64 | number);
+        database.settled_below = Some(settled_below);
+        command(&database, &insert(content))
+    };
+    let first = numbered(1, 1, "first");
+    let late = numbered(2, 1, "late");
+    let third = numbered(3, 3, "third");
+    database.entry(std::slice::from_ref(&first)).unwrap();
+    database.restart();
+    let again = database.entry(&[first, third]).unwrap();
+    assert_eq!(
+        outcomes(&again),
+        [true, true],
+        "a retry has the answer of the first"
+    );
+    database.restart();
+    let refused = database.entry(&[late]).unwrap();
+    assert!(
+        matches!(
+            Response::decode(&refused[0]).unwrap(),
+            Response::Failed {
+                kind: ErrorKind::Unknown,
+                ..
+            }
+        ),
+        "a number that was given up is refused"
+    );
+    let result = database.ok("SELECT content FROM messages");
+    assert_eq!(result.rows[0].text("content").unwrap(), "third");
 }
 
 #[test]

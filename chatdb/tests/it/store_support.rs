@@ -24,6 +24,7 @@ pub(crate) struct Database {
     pub(crate) now_us: u64,
     pub(crate) topics: Vec<String>,
     pub(crate) request_id: Option<u128>,
+    pub(crate) settled_below: Option<u64>,
     pub(crate) page_rows: Option<u32>,
     pub(crate) page_state: Option<Bytes>,
     pub(crate) last: Vec<Applied>,
@@ -42,6 +43,7 @@ impl Database {
             now_us: START_US,
             topics: Vec::new(),
             request_id: None,
+            settled_below: None,
             page_rows: None,
             page_state: None,
             last: Vec::new(),
@@ -54,6 +56,7 @@ impl Database {
             values,
             topics: &self.topics,
             request_id: self.request_id,
+            settled_below: self.settled_below,
             page_rows: self.page_rows,
             page_state: self.page_state.as_deref(),
             ..Request::new(&self.catalog)

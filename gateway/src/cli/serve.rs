@@ -51,8 +51,9 @@ pub(super) struct Args {
     /// a password: whoever reaches the address can read them
     #[arg(long, value_name = "ADDR", env = "FLUX_METRICS_LISTEN")]
     metrics_listen: Option<SocketAddr>,
-    /// Use a database that runs elsewhere instead of --data, by its gRPC address
-    #[arg(long, value_name = "URL", conflicts_with = "data", env = "FLUX_DB")]
+    /// Use a database that runs elsewhere instead of --data, by the gRPC addresses of its nodes with
+    /// commas between them
+    #[arg(long, value_name = "URL,...", conflicts_with = "data", env = "FLUX_DB")]
     db: Option<String>,
     /// Name of this instance, shown on its first page
     #[arg(long, value_name = "NAME", default_value = "Flux", env = "FLUX_NAME")]

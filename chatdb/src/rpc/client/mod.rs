@@ -1,0 +1,365 @@
+//! The remote form of a database: one HTTP/2 connection to each of its nodes, shared by all clones.
+//!
+//! Any node takes any request. The client asks the one it prefers, and others when that one does not
+//! answer; `attempts` tells when and how often. So that a write may be repeated, it carries a request
+//! id: the caller's, or one that is made here. Statements that are sent often are prepared at the
+//! endpoint that gets them.
+
+mod attempts;
+pub(crate) mod endpoint;
+
+use crate::cql::ast;
+use crate::db::options::ConnectOptions;
+use crate::db::requests::Requests;
+use crate::db::statement::Statement;
+use crate::db::status::{Schema, Status};
+use crate::error::{Error, ErrorKind, Result};
+use crate::result::ResultSet;
+use crate::rpc::convert::{result_from, statement_to};
+use crate::rpc::convert_stream::status_from;
+use crate::rpc::error::from_status;
+use crate::rpc::limits::{CONNECT_TIMEOUT, ENDPOINTS_MAX};
+use crate::rpc::proto;
+use crate::rpc::proto::database_client::DatabaseClient;
+use crate::rpc::subscribe::RemoteStream;
+use crate::stream::subscription::{SubscribeOptions, Subscription};
+use attempts::{Class, Endpoints};
+use bytes::Bytes;
+use endpoint::{Endpoint, Prepared};
+use futures::future::select_ok;
+use proto::statement::Source;
+use quick_cache::sync::Cache;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+use tonic::transport::{Channel, Endpoint as Transport};
+
+/// The stub with the sizes that we allow.
+pub(crate) type Client = DatabaseClient<Channel>;
+
+/// An idle connection is asked this often whether it lives, and given as long to answer.
+const KEEP_ALIVE: Duration = Duration::from_secs(5);
+/// Statement texts whose class is remembered, and the longest such text in bytes.
+const TEXTS_MAX: usize = 2048;
+const TEXT_BYTES_MAX: usize = 4096;
+/// A text is prepared when it is sent for this many times.
+const PREPARE_AFTER: u32 = 3;
+/// How long preparing may take; nobody waits for it.
+const PREPARE_DEADLINE: Duration = Duration::from_secs(10);
+/// A node that answers at all answers within this time.
+const HEALTH_DEADLINE: Duration = Duration::from_secs(5);
+
+/// A database behind gRPC.
+#[derive(Clone, Debug)]
+pub(crate) struct RemoteDb {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    endpoints: Endpoints,
+    classes: Cache<Arc<str>, Class>,
+    requests: Requests,
+}
+
+fn url(address: &str) -> String {
+    if address.contains("://") {
+        address.to_owned()
+    } else {
+        format!("http://{address}")
+    }
+}
+
+/// How a node is connected to, by its address with or without the scheme.
+pub(crate) fn channel(address: &str) -> Result<Transport> {
+    let transport = Transport::from_shared(url(address)).map_err(|cause| {
+        Error::invalid(format!(
+            "{address} is not an address such as http://127.0.0.1:7400"
+        ))
+        .with_source(cause)
+    })?;
+    Ok(transport
+        .connect_timeout(CONNECT_TIMEOUT)
+        .tcp_nodelay(true)
+        .http2_keep_alive_interval(KEEP_ALIVE)
+        .keep_alive_while_idle(true)
+        .keep_alive_timeout(KEEP_ALIVE))
+}
+
+impl RemoteDb {
+    /// Connects to whichever endpoint answers first; to the others when they are needed.
+    pub(crate) async fn connect(options: &ConnectOptions) -> Result<Self> {
+        let addresses: BTreeSet<&str> = options.endpoints.iter().map(String::as_str).collect();
+        if addresses.is_empty() || addresses.len() > ENDPOINTS_MAX {
+            return Err(Error::invalid(format!(
+                "a client takes 1 to {ENDPOINTS_MAX} addresses, not {}",
+                addresses.len()
+            )));
+        }
+        let all: Vec<Endpoint> = addresses
+            .into_iter()
+            .map(Endpoint::new)
+            .collect::<Result<_>>()?;
+        let dials = all.iter().enumerate().map(|(number, endpoint)| {
+            Box::pin(async move { endpoint.connect().await.map(|()| number) })
+        });
+        let (first, others) = select_ok(dials).await?;
+        drop(others);
+        Ok(Self {
+            shared: Arc::new(Shared {
+                endpoints: Endpoints::new(all, first, options.deadline),
+                classes: Cache::new(TEXTS_MAX),
+                requests: Requests::new(),
+            }),
+        })
+    }
+
+    pub(crate) async fn execute(&self, mut statements: Vec<Statement>) -> Result<ResultSet> {
+        let class = self.class(&statements);
+        let is_named = statements.iter().any(|it| it.request_id.is_some());
+        // Settled at the end of this request, however it ends.
+        let mut open = None;
+        if class == Class::Write
+            && !is_named
+            && let Some(last) = statements.last_mut()
+        {
+            let request = open.insert(self.shared.requests.open());
+            last.request_id = Some(request.id());
+            last.settled_below = Some(request.settled_below());
+        }
+        let statements: Vec<proto::Statement> = statements.into_iter().map(statement_to).collect();
+        let statements = &statements;
+        let attempt = |number, left| self.execute_at(number, left, statements);
+        let response = self.endpoints().run(class, attempt).await?;
+        result_from(response)
+    }
+
+    pub(crate) async fn check(&self, text: &str, keyspace: &str) -> Result<()> {
+        let attempt = |number, left| {
+            let request = proto::PrepareRequest {
+                text: text.to_owned(),
+                keyspace: keyspace.to_owned(),
+            };
+            self.call(
+                number,
+                left,
+                request,
+                async |mut client: Client, request| client.prepare(request).await,
+            )
+        };
+        self.endpoints().run(Class::Read, attempt).await?;
+        Ok(())
+    }
+
+    pub(crate) async fn publish(&self, topic: &str, payload: Bytes) -> Result<()> {
+        let attempt = |number, left| {
+            let request = proto::PublishRequest {
+                topic: topic.to_owned(),
+                payload: payload.clone(),
+            };
+            self.call(
+                number,
+                left,
+                request,
+                async |mut client: Client, request| client.publish(request).await,
+            )
+        };
+        self.endpoints().run(Class::Once, attempt).await?;
+        Ok(())
+    }
+
+    pub(crate) async fn subscribe(&self, options: SubscribeOptions) -> Result<Subscription> {
+        let stream = RemoteStream::start(self.clone(), options).await?;
+        Ok(Subscription::remote(stream))
+    }
+
+    /// The state of whichever node answers.
+    pub(crate) async fn status(&self) -> Result<Status> {
+        Ok(self.describe(false).await?.0)
+    }
+
+    /// Whether any node answers, soon.
+    pub(crate) async fn check_health(&self) -> Result<()> {
+        let answered = tokio::time::timeout(HEALTH_DEADLINE, self.status()).await;
+        answered.map_err(|_| Error::new(ErrorKind::Unavailable, "no node answers"))??;
+        Ok(())
+    }
+
+    pub(crate) async fn schema(&self) -> Result<Schema> {
+        Ok(self.describe(true).await?.1)
+    }
+
+    async fn describe(&self, include_schema: bool) -> Result<(Status, Schema)> {
+        let attempt = |number, left| {
+            let request = proto::StatusRequest { include_schema };
+            self.call(
+                number,
+                left,
+                request,
+                async |mut client: Client, request| client.status(request).await,
+            )
+        };
+        status_from(self.endpoints().run(Class::Read, attempt).await?)
+    }
+
+    pub(super) fn endpoints(&self) -> &Endpoints {
+        &self.shared.endpoints
+    }
+
+    /// An endpoint for a subscription: its number and its connection.
+    pub(super) fn choose(&self) -> Result<(usize, Client)> {
+        let number = self.endpoints().choose(&[]);
+        Ok((number, self.endpoints().get(number)?.client()))
+    }
+
+    /// The endpoint of a subscription answered.
+    pub(super) fn succeeded(&self, number: usize) {
+        self.endpoints().succeeded(number, None);
+    }
+
+    /// The endpoint of a subscription broke it.
+    pub(super) fn failed(&self, number: usize) {
+        self.endpoints().failed(number);
+    }
+
+    /// What a failure of these statements allows. What this client cannot parse, the node judges.
+    fn class(&self, statements: &[Statement]) -> Class {
+        let mut classes = statements
+            .iter()
+            .map(|statement| self.class_of(&statement.text));
+        let first = classes.next().unwrap_or(Class::Once);
+        if classes.all(|class| class == first) {
+            first
+        } else {
+            Class::Once
+        }
+    }
+
+    fn class_of(&self, text: &str) -> Class {
+        use ast::Statement as Parsed;
+        if let Some(class) = self.shared.classes.get(text) {
+            return class;
+        }
+        let class = match crate::cql::parse(text).map(|parsed| parsed.statement) {
+            Ok(Parsed::Select(_) | Parsed::Describe(_) | Parsed::Use(_)) => Class::Read,
+            Ok(Parsed::Insert(_) | Parsed::Update(_) | Parsed::Delete(_) | Parsed::Batch(_)) => {
+                Class::Write
+            }
+            Ok(_) | Err(_) => Class::Once,
+        };
+        if text.len() <= TEXT_BYTES_MAX {
+            self.shared.classes.insert(Arc::from(text), class);
+        }
+        class
+    }
+
+    /// Asks one endpoint; an id that it forgot is replaced by the text.
+    async fn execute_at(
+        &self,
+        number: usize,
+        left: Duration,
+        statements: &[proto::Statement],
+    ) -> Result<proto::ExecuteResponse> {
+        let endpoint = self.endpoints().get(number)?;
+        let mut sent = statements.to_vec();
+        let mut by_id = false;
+        for statement in &mut sent {
+            by_id |= self.replace_text(number, endpoint, statement);
+        }
+        let ask = |statements| {
+            let request = proto::ExecuteRequest { statements };
+            self.call(
+                number,
+                left,
+                request,
+                async |mut client: Client, request| client.execute(request).await,
+            )
+        };
+        match ask(sent).await {
+            Err(error) if by_id && error.kind() == ErrorKind::NotFound => {
+                for statement in statements {
+                    endpoint.prepared.remove(&prepared_key(statement));
+                }
+                ask(statements.to_vec()).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Puts the id that the endpoint gave in place of the text, if it gave one. A text that comes
+    /// often is prepared meanwhile; nothing waits for that.
+    fn replace_text(
+        &self,
+        number: usize,
+        endpoint: &Endpoint,
+        statement: &mut proto::Statement,
+    ) -> bool {
+        let Some(Source::Text(text)) = &statement.source else {
+            return false;
+        };
+        if text.len() > TEXT_BYTES_MAX {
+            return false;
+        }
+        let key = prepared_key(statement);
+        let known = match endpoint.prepared.get(&key) {
+            Some(Prepared::Known(id)) => {
+                statement.source = Some(Source::PreparedId(id));
+                return true;
+            }
+            Some(Prepared::Asked) => return false,
+            Some(Prepared::Sent(times)) if times + 1 >= PREPARE_AFTER => Prepared::Asked,
+            Some(Prepared::Sent(times)) => Prepared::Sent(times + 1),
+            None => Prepared::Sent(1),
+        };
+        if matches!(known, Prepared::Asked) {
+            let request = proto::PrepareRequest {
+                text: text.clone(),
+                keyspace: statement.keyspace.clone(),
+            };
+            tokio::spawn(self.clone().prepare(number, key.clone(), request));
+        }
+        endpoint.prepared.insert(key, known);
+        false
+    }
+
+    async fn prepare(self, number: usize, key: String, request: proto::PrepareRequest) {
+        let prepare = async |mut client: Client, request| client.prepare(request).await;
+        let outcome = self.call(number, PREPARE_DEADLINE, request, prepare).await;
+        if let Ok(endpoint) = self.endpoints().get(number) {
+            let known = match outcome {
+                Ok(response) => Prepared::Known(response.prepared_id),
+                // The text still works, and the next sends try again.
+                Err(_) => Prepared::Sent(0),
+            };
+            endpoint.prepared.insert(key, known);
+        }
+    }
+
+    /// Asks one endpoint once; the node is told how long the answer is waited for.
+    async fn call<Q, A, F>(
+        &self,
+        number: usize,
+        left: Duration,
+        request: Q,
+        ask: impl FnOnce(Client, tonic::Request<Q>) -> F,
+    ) -> Result<A>
+    where
+        F: Future<Output = std::result::Result<tonic::Response<A>, tonic::Status>>,
+    {
+        let client = self.endpoints().get(number)?.client();
+        let mut request = tonic::Request::new(request);
+        request.set_timeout(left);
+        match ask(client, request).await {
+            Ok(response) => Ok(response.into_inner()),
+            Err(status) => Err(from_status(&status)),
+        }
+    }
+}
+
+/// Keyspace and text, which an id stands for. Neither holds the separator.
+fn prepared_key(statement: &proto::Statement) -> String {
+    match &statement.source {
+        Some(Source::Text(text)) => format!("{}\0{text}", statement.keyspace),
+        Some(Source::PreparedId(_)) | None => String::new(),
+    }
+}
