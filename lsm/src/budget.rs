@@ -39,6 +39,12 @@ impl MemoryBudget {
         self.used() >= self.bytes_max
     }
 
+    /// Whether memtables take twice the budget: writers are held back long before, so this is a log that
+    /// is being replayed, or a member that catches up. Flushing is then what everything waits for.
+    pub(crate) fn is_overrun(&self) -> bool {
+        self.used() / 2 >= self.bytes_max
+    }
+
     /// Memtables changed their size.
     pub(crate) fn change(&self, before: usize, after: usize) {
         if after >= before {

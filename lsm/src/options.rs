@@ -16,7 +16,9 @@ pub struct EngineOptions {
     /// are in memory besides.
     pub cache: Arc<BlockCache>,
     /// Where the bytes of memtables are counted, shared by all engines of a process. Default: a
-    /// budget of its own, of 64 MiB. The engine only counts; the owner freezes and slows down.
+    /// budget of its own, of 64 MiB. The engine only counts; the owner freezes and slows down. While
+    /// memtables take twice the budget, flushing does not compress, so that it keeps up with the
+    /// replay of a log; the next merge makes up for it.
     pub memory: Arc<MemoryBudget>,
     /// Lets reads in, shared by all engines of a process. Default: 1024 reads at once, with pages of
     /// together 256 MiB. Reads beyond it fail with [`crate::ErrorKind::Overloaded`].

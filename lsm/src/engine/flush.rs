@@ -84,7 +84,11 @@ impl Engine {
                 if let Some((_, _, file)) = current.take() {
                     files.push(self.finish_file(file, |_| ())?);
                 }
-                let options = self.writer_options(table, window, indexes);
+                let hurry = Some(Arc::clone(&self.options.memory));
+                let options = WriterOptions {
+                    hurry,
+                    ..self.writer_options(table, window, indexes)
+                };
                 let file = self.new_file(options)?;
                 paths.push(table_path(&self.dir, file.number()));
                 current = Some((table, window, file));
@@ -114,6 +118,7 @@ impl Engine {
             block_bytes: self.options.block_bytes,
             level: self.options.compression_level,
             dictionary: None,
+            hurry: None,
         }
     }
 

@@ -10,12 +10,12 @@
 //! # Cost
 //!
 //! Training takes 0.6 s for the largest dictionary; judging one that is there, a few dozen blocks.
-//! Both sides are digested once: for writing per merge, for reading per open file, which pins about a
-//! quarter more than its length.
+//! It is digested for each file that is written, which takes a millisecond, and once for each open file,
+//! which pins about a quarter more than its length.
 #![deny(clippy::indexing_slicing)]
 
 use bytes::Bytes;
-use zstd::zstd_safe::{CCtx, CDict, DDict};
+use zstd::zstd_safe::{CCtx, CParameter, DDict};
 
 use crate::encoding::DecodeError;
 use crate::limits::DICTIONARY_BYTES_MAX;
@@ -30,6 +30,9 @@ const DICTIONARY_BYTES_AIM: usize = 110 * 1024;
 const HELD_OUT: usize = 8;
 /// Bytes of samples by which a dictionary of an earlier merge is judged.
 const PROBE_BYTES: usize = 768 * 1024;
+/// Shortest repetition that a block refers to, in bytes. Shorter ones save 2 % of a file and cost a reader
+/// nearly a third more: what decompression costs is one step for each repetition.
+const REPETITION_BYTES_MIN: u32 = 6;
 /// A dictionary is used again while blocks take at most so many thousandths more of their length
 /// with it than those that it was made for.
 const WORSE_PER_MILLE: u64 = 30;
@@ -40,9 +43,8 @@ pub(crate) struct Dictionary {
     len: usize,
 }
 
-/// A dictionary ready for writing, and its bytes.
+/// A dictionary to write with.
 pub(crate) struct Trained {
-    pub(super) digested: CDict<'static>,
     pub(super) bytes: Bytes,
 }
 
@@ -152,7 +154,8 @@ impl Samples {
         }
         let bytes =
             zstd::dict::from_continuous(&training, &lens, dictionary_len(raw_bytes)).ok()?;
-        let trained = Trained::new(Bytes::from(bytes), level);
+        let bytes = Bytes::from(bytes);
+        let trained = Trained { bytes };
         let worth = trained.judge(held_out.into_iter(), level)?;
         let kept = Kept {
             bytes: trained.bytes.clone(),
@@ -168,7 +171,8 @@ impl Samples {
     /// well as it served that, and is worth its length.
     pub(crate) fn reuse(&self, kept: &Kept, raw_bytes: u64, level: i32) -> Option<Trained> {
         let is_for_such = kept.level == level && kept.bytes.len() * 2 >= dictionary_len(raw_bytes);
-        let trained = is_for_such.then(|| Trained::new(kept.bytes.clone(), level))?;
+        let bytes = kept.bytes.clone();
+        let trained = is_for_such.then_some(Trained { bytes })?;
         let worth = trained.judge(self.iter(), level)?;
         let serves = worth.per_mille() * 1000 <= kept.per_mille * (1000 + WORSE_PER_MILLE);
         (serves && worth.is_enough(trained.bytes.len(), raw_bytes)).then_some(trained)
@@ -193,23 +197,31 @@ impl Kept {
 }
 
 impl Trained {
-    fn new(bytes: Bytes, level: i32) -> Self {
-        let digested = CDict::create(&bytes, level);
-        Self { digested, bytes }
+    /// A context that compresses blocks with the dictionary; `None` if there is no memory for it.
+    pub(super) fn context(&self, level: i32) -> Option<CCtx<'static>> {
+        let mut context = CCtx::try_create()?;
+        let parameters = [
+            CParameter::CompressionLevel(level),
+            CParameter::MinMatch(REPETITION_BYTES_MIN),
+        ];
+        for parameter in parameters {
+            context.set_parameter(parameter).ok()?;
+        }
+        context.load_dictionary(&self.bytes).ok()?;
+        Some(context)
     }
 
     /// What blocks take without it and with it; `None` if zstd fails.
     fn judge<'a>(&self, blocks: impl Iterator<Item = &'a [u8]>, level: i32) -> Option<Worth> {
-        let mut context = CCtx::create();
+        let mut context = CCtx::try_create()?;
+        let mut with_dictionary = self.context(level)?;
         let mut out = Vec::new();
         let mut worth = Worth::default();
         for block in blocks {
             out.clear();
             out.reserve(zstd::zstd_safe::compress_bound(block.len()));
             let plain = context.compress(&mut out, block, level).ok()?;
-            let with = context
-                .compress_using_cdict(&mut out, block, &self.digested)
-                .ok()?;
+            let with = with_dictionary.compress2(&mut out, block).ok()?;
             // Blocks that do not shrink enough are stored as they are, see `FrameEncoder`.
             let stored = |len: usize| {
                 if is_worth_storing(len, block.len()) {

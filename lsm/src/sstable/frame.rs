@@ -16,6 +16,7 @@ use zstd::zstd_safe::{CCtx, DCtx, get_error_name};
 
 use super::dictionary::{Dictionary, Trained, is_worth_storing};
 use super::format::{Extent, FrameKind};
+use crate::budget::MemoryBudget;
 use crate::encoding::checksum::xxh3;
 use crate::encoding::{DecodeError, Reader};
 use crate::error::{Error, Result};
@@ -40,7 +41,10 @@ pub(crate) struct FrameEncoder {
     uid: u64,
     level: i32,
     context: CCtx<'static>,
-    dictionary: Option<Arc<Trained>>,
+    /// Set if data blocks have a dictionary; it is loaded.
+    with_dictionary: Option<CCtx<'static>>,
+    /// Data blocks stay as they are while this is overrun.
+    hurry: Option<Arc<MemoryBudget>>,
     /// The last compressed payload.
     scratch: Vec<u8>,
 }
@@ -65,18 +69,31 @@ impl std::fmt::Debug for FrameEncoder {
 }
 
 impl FrameEncoder {
-    /// An encoder for the file `uid` at zstd level `level`; data blocks use `dictionary`, which
-    /// has a level of its own.
-    pub(crate) fn new(uid: u64, level: i32, dictionary: Option<Arc<Trained>>) -> Result<Self> {
-        let context = CCtx::try_create()
-            .ok_or_else(|| Error::invalid("no memory to compress SSTables with"))?;
+    /// An encoder for the file `uid` at zstd level `level`; data blocks use `dictionary`, and are not
+    /// compressed while memtables overrun the budget `hurry`.
+    pub(crate) fn new(
+        uid: u64,
+        level: i32,
+        dictionary: Option<&Trained>,
+        hurry: Option<Arc<MemoryBudget>>,
+    ) -> Result<Self> {
+        let no_memory = || Error::invalid("no memory to compress SSTables with");
+        let context = CCtx::try_create().ok_or_else(no_memory)?;
+        let with_dictionary = dictionary
+            .map(|it| it.context(level).ok_or_else(no_memory))
+            .transpose()?;
         Ok(Self {
             uid,
             level,
             context,
-            dictionary,
+            with_dictionary,
+            hurry,
             scratch: Vec::new(),
         })
+    }
+
+    fn is_in_a_hurry(&self) -> bool {
+        self.hurry.as_ref().is_some_and(|it| it.is_overrun())
     }
 
     /// Compresses into the scratch buffer and returns the codec.
@@ -84,15 +101,15 @@ impl FrameEncoder {
         self.scratch.clear();
         self.scratch
             .reserve(zstd::zstd_safe::compress_bound(payload.len()));
-        let dictionary = self.dictionary.as_ref().filter(|_| kind == FrameKind::Data);
-        let (codec, outcome) = match (kind, dictionary) {
+        let is_in_a_hurry = self.is_in_a_hurry();
+        let (codec, outcome) = match (kind, &mut self.with_dictionary) {
             (FrameKind::Filter | FrameKind::Dictionary, _) => return CODEC_NONE,
-            (_, Some(it)) => (
+            (FrameKind::Data, _) if is_in_a_hurry => return CODEC_NONE,
+            (FrameKind::Data, Some(context)) => (
                 CODEC_ZSTD_DICTIONARY,
-                self.context
-                    .compress_using_cdict(&mut self.scratch, payload, &it.digested),
+                context.compress2(&mut self.scratch, payload),
             ),
-            (_, None) => (
+            _ => (
                 CODEC_ZSTD,
                 self.context
                     .compress(&mut self.scratch, payload, self.level),

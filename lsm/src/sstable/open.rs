@@ -35,6 +35,12 @@ pub(crate) struct SsTable {
 }
 
 impl SsTable {
+    /// Gives the bytes behind the first `len` back to the file system: for a file without a name, that
+    /// nobody reads any more.
+    pub(crate) fn cut(&self, len: u64) -> Result<()> {
+        self.file.set_len(len)
+    }
+
     /// Opens the file `path`, which must have identity `uid` and length `len` in bytes.
     pub(crate) fn open(vfs: &dyn Vfs, path: &Path, uid: u64, len: u64) -> Result<Self> {
         let file = vfs.open(path)?;

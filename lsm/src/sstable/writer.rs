@@ -12,8 +12,8 @@ use super::filter::FilterBuilder;
 use super::format::{Extent, Footer, FrameKind, INDEX_ENTRIES, VERSION};
 use super::frame::FrameEncoder;
 use super::index::BlockProperties;
-use super::open::SsTable;
 use super::properties::Properties;
+use crate::budget::MemoryBudget;
 use crate::error::{Error, Result};
 use crate::row::range::{Edge, Place, Side};
 use crate::row::{CellValue, Fragment, PlainRow, TableId, Timestamp, Window};
@@ -44,6 +44,8 @@ pub(crate) struct WriterOptions {
     pub(crate) level: i32,
     /// Dictionary of the data blocks.
     pub(crate) dictionary: Option<Arc<Trained>>,
+    /// Data blocks are not compressed while memtables overrun this: for flushing, which has to keep up.
+    pub(crate) hurry: Option<Arc<MemoryBudget>>,
 }
 
 /// The partition being written.
@@ -79,14 +81,6 @@ struct Mark {
     key: Vec<u8>,
     /// `None`: after every key.
     side: Option<Side>,
-}
-
-impl SsTable {
-    /// Gives the bytes behind the first `len` back to the file system: for a file without a name, that
-    /// nobody reads any more.
-    pub(crate) fn cut(&self, len: u64) -> Result<()> {
-        self.file.set_len(len)
-    }
 }
 
 /// What the block being written holds of partitions before the current one.
@@ -128,7 +122,12 @@ impl TableWriter {
             file: vfs.create(path)?,
             uid: options.uid,
             block_bytes: options.block_bytes,
-            encoder: FrameEncoder::new(options.uid, options.level, options.dictionary)?,
+            encoder: FrameEncoder::new(
+                options.uid,
+                options.level,
+                options.dictionary.as_deref(),
+                options.hurry,
+            )?,
             pending: Vec::with_capacity(WRITE_BYTES + BLOCK_BYTES_HARD),
             written: 0,
             dictionary_len: 0,

@@ -31,3 +31,4 @@ mod row_room;
 mod snapshots;
 mod testing_page;
 mod vfs_contract;
+mod young_files;

@@ -13,7 +13,10 @@ use std::thread::JoinHandle;
 use anyhow::Result;
 use lsm::log::{Log, LogOptions};
 use lsm::vfs::{OsVfs, Vfs};
-use lsm::{BlockCache, Engine as Tablet, EngineOptions, SliceRead, TableOptions, WindowOptions};
+use lsm::{
+    BlockCache, Engine as Tablet, EngineOptions, MemoryBudget, SliceRead, TableOptions,
+    WindowOptions,
+};
 
 use super::{Engine, Seen, Setup, Touched, Written};
 use crate::messages::{BUCKET_MS, Message};
@@ -34,6 +37,7 @@ impl Ours {
         let vfs: Arc<dyn Vfs> = Arc::new(OsVfs);
         let options = EngineOptions {
             cache: Arc::new(BlockCache::new(setup.cache_bytes as u64)),
+            memory: Arc::new(MemoryBudget::new(setup.memtable_bytes as u64)),
             ..EngineOptions::default()
         };
         let log = Log::open(Arc::clone(&vfs), &dir.join("log"), LogOptions::default())?;

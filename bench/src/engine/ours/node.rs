@@ -19,7 +19,7 @@ use crate::messages::Message;
 const GROUP: GroupId = GroupId(1);
 const LEADER: LeaderId = LeaderId { term: 1, node: 1 };
 /// Payload bytes read from the log at once during recovery.
-const REPLAY_BYTES: usize = 4 << 20;
+const REPLAY_BYTES: usize = 512 << 10;
 /// Shortest delay of a write, as in chatdb; less falls due to the next one.
 const DELAY_MIN: Duration = Duration::from_millis(1);
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use lsm::{BlockCache, EngineOptions};
+use lsm::{BlockCache, EngineOptions, MemoryBudget};
 
 use crate::engine_support::{Random, options};
 
@@ -41,6 +41,8 @@ impl Settings {
         engine.tier_files = small(choose(&[2, 3, 4, 8]));
         engine.seal_grace_ms = choose(&[0, 100, 5000]);
         engine.dead_run_rows = small(choose(&[1, 1, 4, 128]));
+        // Flushes in a hurry do not compress.
+        engine.memory = Arc::new(MemoryBudget::new(choose(&[1, 10_000, 64 << 20])));
         engine.seed = seed;
         Self {
             engine,
