@@ -56,8 +56,8 @@ test: setup check rust-test web-test bot-test ## everything, from a fresh clone
 test-long: ## 10 000 000 random operations on the storage engine beside a model (minutes)
 	OPERATIONS=10000000 cargo test --locked -p lsm --test it model -- --nocapture
 
-sim: ## three replicas through crashes and cut ways in virtual time: SEEDS of them, from FIRST on
-	SEEDS=$(or $(SEEDS),1000) FIRST=$(or $(FIRST),0) cargo test --locked -p raft --test it cluster::through -- --nocapture
+sim: ## replicas that come and go through crashes and cut ways in virtual time: SEEDS of them, from FIRST on
+	SEEDS=$(or $(SEEDS),1000) FIRST=$(or $(FIRST),0) cargo test --locked -p raft --test it lives::through -- --nocapture
 
 fuzz: ## a million runs of every fuzz target (nightly Rust and cargo-fuzz)
 	./docs/operations/fuzz.sh 1000000

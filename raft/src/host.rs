@@ -13,12 +13,11 @@
 //! A failed sync stops every group of the process, for good: after it, what is on disk is known only
 //! to a new process that reads it. [`Host::failed`] tells the process when to exit.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use lsm::log::Log;
-use openraft::async_runtime::watch::WatchReceiver;
 use openraft::{Config, SnapshotPolicy};
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -27,20 +26,21 @@ use tokio::task::JoinHandle;
 use crate::batcher::{Batcher, Limits, Queue};
 use crate::error::{Error, ErrorKind, Result};
 use crate::group::{Group, GroupParts};
-use crate::guard::ReadPolicy;
 use crate::id::{GroupId, ReplicaId};
 use crate::keeper::{Keeper, Order};
 use crate::log_driver::Driver;
 use crate::log_store::LogStore;
 use crate::machine::Machine;
-use crate::membership::{Membership, StoredMembership};
+use crate::membership::StoredMembership;
 use crate::network::Lanes;
 use crate::options::HostOptions;
-use crate::recovery::{self, Start};
+use crate::receiver::Receiver;
+use crate::recovery::{self, Start, lead};
 use crate::replica::{DurablePoint, Replica, ReplicaParts};
-use crate::state_machine::StateMachine;
-use crate::transport::{Inbound, Members, members};
-use crate::types::{Raft, from_raft_membership, to_raft_membership};
+use crate::snapshot::{Bulk, Outbox};
+use crate::state_machine::{Applied, SnapshotDirs, StateMachine};
+use crate::transport::{Callable, Inbound, Members, members};
+use crate::types::Raft;
 
 /// Why a group, or all of them, stopped for good.
 #[derive(Clone, Debug)]
@@ -89,6 +89,7 @@ pub struct Host {
     /// The groups that other hosts may call.
     callable: Members,
     warden: JoinHandle<()>,
+    bulk: Arc<Bulk>,
 }
 
 /// A group and the tasks that serve it. `None` while it is being opened or closed.
@@ -144,6 +145,7 @@ impl Host {
         let warden = tokio::spawn(warden(failure.subscribe(), Arc::clone(&members)));
         let callable = self::members();
         options.transport.attach(Inbound::new(&callable));
+        let bulk = Bulk::new(options.snapshots_max, options.snapshot_bytes_per_second);
         Ok(Self {
             log,
             options,
@@ -153,6 +155,7 @@ impl Host {
             members,
             callable,
             warden,
+            bulk,
         })
     }
 
@@ -309,10 +312,12 @@ impl Host {
         machine: Box<dyn StateMachine>,
         start: Start,
     ) -> Result<Running> {
-        let recovering = self.recover((id, replica), machine.as_ref(), start);
+        let dirs = machine.snapshot_dirs();
+        let recovering = self.recover((id, replica), machine.applied(), dirs.clone(), start);
         let replica = recovering.await?;
         let lanes = Lanes {
-            group: id,
+            replica: Arc::clone(&replica),
+            bulk: Arc::clone(&self.bulk),
             transport: Arc::clone(&self.options.transport),
         };
         let store = LogStore(Arc::clone(&replica));
@@ -327,9 +332,15 @@ impl Host {
                     Error::new(ErrorKind::Corrupt, message).with_source(source)
                 })
             })?;
+        replica.set_open();
         let running = self.run(&replica, &raft, alive);
         let limit = self.options.open_timeout;
-        self.callable.lock().insert(id, (replica.id, raft));
+        let called = Callable {
+            replica: replica.id,
+            raft,
+            receiver: Receiver::new(Arc::clone(&replica), dirs, Arc::clone(&self.bulk)),
+        };
+        self.callable.lock().insert(id, called);
         let lead = lead(&running.group, start);
         let log_failed = stopping(self.failure.subscribe());
         let lead = async {
@@ -361,14 +372,16 @@ impl Host {
     async fn recover(
         &self,
         (id, replica): (GroupId, ReplicaId),
-        machine: &dyn StateMachine,
+        applied: Applied,
+        dirs: Option<SnapshotDirs>,
         start: Start,
     ) -> Result<Arc<Replica>> {
-        let applied = machine.applied();
         let membership = StoredMembership::decode(applied.membership)?;
         if recovery::check(&self.log, (id, replica), applied.id, start)? {
             recovery::claim(&self.log, &self.driver.kick(), (id, replica)).await?;
         }
+        let outbox = Outbox::new(dirs, self.options.snapshot_pin_max);
+        outbox.clean()?;
         Ok(Replica::new(ReplicaParts {
             group: id,
             id: replica,
@@ -379,6 +392,7 @@ impl Host {
                 id: applied.id,
                 membership,
             },
+            outbox,
             host_failure: self.failure.clone(),
         }))
     }
@@ -515,53 +529,6 @@ async fn warden(
             tracing::debug!(group = group.id().0, error = %error, "raft group ended by the failure");
         }
     }
-}
-
-/// Brings a recovered group of one member to lead, and waits until all is applied. Other groups
-/// find their leader by themselves.
-async fn lead(group: &Group, start: Start) -> Result<()> {
-    let (raft, replica) = (group.raft(), group.replica());
-    let stopped = |_| replica.stopped();
-    let initialized = raft.is_initialized().await.map_err(stopped)?;
-    if !initialized && start == Start::Bootstrap {
-        let members = to_raft_membership(&Membership::single(replica.id))?;
-        let voters: BTreeSet<u64> = members.voter_ids().collect();
-        raft.initialize(voters).await.map_err(|source| {
-            let message = format!("raft group {} cannot be bootstrapped", replica.group.0);
-            replica
-                .failure()
-                .unwrap_or_else(|| Error::new(ErrorKind::Bug, message).with_source(source))
-        })?;
-    }
-    // From the core itself: its metrics follow a moment later.
-    let members = raft
-        .with_raft_state(|state| {
-            from_raft_membership(state.membership_state.effective().membership())
-        })
-        .await
-        .map_err(stopped)?;
-    if members.is_empty() && start == Start::Join {
-        return Ok(());
-    }
-    if !members.contains(replica.id) {
-        let message = format!(
-            "raft group {} has the members {members:?} and not this host's replica, {}: it was removed, or \
-             the host has another name than the one that made the group",
-            replica.group.0, replica.id
-        );
-        return Err(Error::new(ErrorKind::Invalid, message));
-    }
-    if !members.is_single(replica.id) {
-        return Ok(());
-    }
-    raft.trigger().elect(false).await.map_err(stopped)?;
-    let mut metrics = group.metrics().clone();
-    metrics
-        .wait_until(|metrics| metrics.state.is_leader() || metrics.running_state.is_err())
-        .await
-        .map_err(|_| replica.stopped())?;
-    // Confirm applies it only after the read; here the guard is the wait itself.
-    group.read_guard(ReadPolicy::ReadIndex).await?.confirm()
 }
 
 /// openraft's settings. See the notes of each.

@@ -2,7 +2,8 @@
 //!
 //! openraft purges only behind a raft snapshot. Ours is the state machine's durable state, so when
 //! the owner says that it is durable up to an index, the snapshot point is moved there first and
-//! then the log is purged, no further than streams still read ([`Order::keep_from`]).
+//! then the log is purged, no further than streams still read ([`Order::keep_from`]) and no further
+//! than a raft snapshot that is being sent, for a while ([`Outbox`](crate::snapshot::Outbox)).
 //!
 //! It also turns openraft's tick off while the group has one member: without peers there is no
 //! heartbeat to send and no election to time, and an idle group costs nothing.
@@ -18,6 +19,9 @@ use crate::types::{Raft, to_raft_id};
 
 /// How long a move of the snapshot point may take before it is asked for again.
 const SNAPSHOT_WAIT: Duration = Duration::from_secs(5);
+
+/// How often a raft snapshot that is being sent is looked after.
+const PIN_LOOK: Duration = Duration::from_secs(5);
 
 /// What the owner last said about durability.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,7 +44,16 @@ impl Keeper {
     /// Works until the group is stopped.
     pub(crate) async fn run(mut self) {
         loop {
+            let pinned = self.replica.outbox.pinned();
             tokio::select! {
+                () = self.replica.outbox.made() => {}
+                () = tokio::time::sleep(PIN_LOOK), if pinned.is_some() => {
+                    // The transfer may have ended, and with it the reason to keep the log.
+                    let order = *self.orders.borrow();
+                    if order.durable.is_some() && self.obey(order).await.is_none() {
+                        return;
+                    }
+                }
                 changed = self.orders.changed() => {
                     let order = *self.orders.borrow_and_update();
                     if changed.is_err() || self.obey(order).await.is_none() {
@@ -62,7 +75,12 @@ impl Keeper {
     async fn obey(&self, order: Order) -> Option<()> {
         let durable = order.durable?;
         self.move_snapshot(durable).await?;
-        let first_kept = durable.index.min(order.keep_from);
+        let pinned = self
+            .replica
+            .outbox
+            .pinned()
+            .map_or(u64::MAX, |last| last.saturating_add(1));
+        let first_kept = durable.index.min(order.keep_from).min(pinned);
         let upto = first_kept.checked_sub(1);
         let purged = self.replica.log.state(self.replica.group).purged;
         let more = upto.filter(|upto| purged.is_none_or(|purged| purged.index < *upto));

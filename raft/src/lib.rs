@@ -16,8 +16,6 @@
 //!
 //! * It does not know tables, and it does not deduplicate: a caller that repeats an `Unknown`
 //!   proposal has to carry a request id that its state machine recognizes.
-//! * The data transfer of a raft snapshot is not built yet: a replica that needs entries which are
-//!   purged from the leader's log cannot catch up, and says so.
 //! * Hibernation, group splits, encryption between hosts: not built yet.
 //!
 //! # Limits
@@ -33,10 +31,12 @@
 //!
 //! `types` (what openraft is told), `payload` and `membership` (bytes), `log_store` and `machine`
 //! (openraft's storage seams over ours), `log_driver` (who calls fdatasync), `batcher`, `group`,
-//! `guard`, `keeper` (raft snapshot point and purge), `transport` (calls, and TCP), `network`
+//! `guard`, `keeper` (raft snapshot point and purge), `snapshot`, `sender` and `receiver`
+//! (the state of a replica on its way to another one), `transport` (calls, and TCP), `network`
 //! (openraft's calls over it), `members` (who belongs to a group), `recovery` (whose a log is), `host`. No type of openraft is public.
 
 mod batcher;
+mod blocking;
 mod clock;
 mod error;
 mod group;
@@ -54,8 +54,11 @@ mod metrics;
 mod network;
 mod options;
 mod payload;
+mod receiver;
 mod recovery;
 mod replica;
+mod sender;
+mod snapshot;
 mod state_machine;
 mod transport;
 mod types;
@@ -71,7 +74,7 @@ pub use membership::{Membership, StoredMembership};
 pub use metrics::GroupMetrics;
 pub use options::{HostOptions, LogDriver, Timing};
 pub use payload::{BATCH_BYTES_MAX, COMMAND_BYTES_MAX, ENTRY_COMMANDS_MAX, Payload};
-pub use state_machine::{Applied, CommittedBatch, StateMachine};
+pub use state_machine::{Applied, CommittedBatch, SnapshotDirs, StateMachine};
 pub use transport::{
     Address, Inbound, Lane, NoPeers, Peer, Session, TcpOptions, TcpTransport, Transport,
 };

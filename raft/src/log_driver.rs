@@ -75,9 +75,14 @@ impl Driver {
                     })?;
                 (Kick(None), Running::Thread(Some(thread)))
             }
-            LogDriver::Task => {
+            LogDriver::Task | LogDriver::SlowTask(_) => {
+                let sync_max = match how {
+                    LogDriver::SlowTask(most) => most,
+                    _ => Duration::ZERO,
+                };
                 let kick = Kick(Some(Arc::clone(&notify)));
-                (kick, Running::Task(tokio::spawn(work.run_as_task(notify))))
+                let task = work.run_as_task(notify, sync_max);
+                (kick, Running::Task(tokio::spawn(task)))
             }
         };
         Ok(Self {
@@ -127,9 +132,16 @@ impl Work {
         }
     }
 
-    async fn run_as_task(self, notify: Arc<Notify>) {
+    async fn run_as_task(self, notify: Arc<Notify>, sync_max: Duration) {
+        let mut syncs = 0u32;
         while !self.stop.load(Ordering::Acquire) {
             notify.notified().await;
+            if !sync_max.is_zero() {
+                syncs = syncs.wrapping_add(1);
+                // Some number between 0 and 255 that the next one does not resemble.
+                let share = syncs.wrapping_mul(0x9e37_79b9) >> 24;
+                tokio::time::sleep(sync_max * share / 255).await;
+            }
             if !self.flush() {
                 return;
             }

@@ -15,6 +15,7 @@
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -22,14 +23,15 @@ use futures::{Stream, TryStreamExt};
 use openraft::storage::{EntryResponder, RaftStateMachine};
 use openraft::{EntryPayload, OptionalSend, RaftSnapshotBuilder};
 use parking_lot::Mutex;
-use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::watch;
 
+use crate::blocking::blocking;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::LogId;
 use crate::membership::StoredMembership;
 use crate::payload::Payload;
 use crate::replica::{DurablePoint, Replica};
+use crate::snapshot::Outgoing;
 use crate::state_machine::{CommittedBatch, StateMachine};
 use crate::types::{
     Encoded, RaftEntry, RaftLogId, RaftSnapshot, RaftSnapshotMeta, RaftStoredMembership, Responses,
@@ -45,9 +47,18 @@ pub(crate) struct Machine {
     _lives: watch::Sender<()>,
 }
 
-/// The content of a raft snapshot. Empty: moving it to another member is not built yet.
+/// The content of a raft snapshot.
 #[derive(Debug)]
-pub(crate) struct SnapshotContent;
+pub(crate) enum SnapshotContent {
+    /// Only its point: the state is on disk already.
+    Point,
+    /// Files that can be sent.
+    Outgoing(Arc<Outgoing>),
+    /// It could not be made.
+    Failed(Error),
+    /// Files of another member, all here, in this directory.
+    Staged(PathBuf),
+}
 
 impl Machine {
     pub(crate) fn new(
@@ -92,37 +103,71 @@ impl Machine {
     fn apply_blocking(&mut self, entry: RaftEntry) -> Result<Responses> {
         let index = entry.log_id.index;
         let apply = AssertUnwindSafe(|| self.apply_entry(entry));
-        let many = matches!(
-            Handle::current().runtime_flavor(),
-            RuntimeFlavor::MultiThread
-        );
-        let outcome = if many {
-            tokio::task::block_in_place(|| catch_unwind(apply))
-        } else {
-            catch_unwind(apply)
-        };
+        let outcome = blocking(|| catch_unwind(apply));
         outcome.unwrap_or_else(|_| {
             let message = format!("the state machine panicked while applying entry {index}");
             Err(Error::new(ErrorKind::Bug, message))
         })
     }
 
-    fn snapshot(&self) -> Result<Option<RaftSnapshot>> {
+    /// The raft snapshot at its durable point, as openraft asks for it while it opens.
+    fn point(&self) -> Result<Option<RaftSnapshot>> {
         let DurablePoint { id, membership } = self.replica.durable.lock().clone();
         let Some(id) = id else { return Ok(None) };
-        Ok(Some(snapshot_at(id, &membership)?))
+        Ok(Some(snapshot_at(id, &membership, SnapshotContent::Point)?))
+    }
+
+    /// A raft snapshot for a member that needs purged entries: the one at hand, or a new one.
+    fn outgoing(&mut self) -> Result<Arc<Outgoing>> {
+        let replica = Arc::clone(&self.replica);
+        let purged = replica.log.state(replica.group).purged;
+        if let Some(outgoing) = replica.outbox.current(purged) {
+            return Ok(outgoing);
+        }
+        let owner = self.owner.get_mut();
+        blocking(|| {
+            replica.outbox.make(|dir| {
+                let applied = owner.make_snapshot(dir)?;
+                let membership = StoredMembership::decode(applied.membership)?;
+                let id = applied.id.ok_or_else(|| {
+                    let message = "a raft snapshot was asked for before anything was durable";
+                    Error::new(ErrorKind::Unavailable, message)
+                })?;
+                Ok((id, membership))
+            })
+        })
+    }
+
+    fn install(&mut self, meta: &RaftSnapshotMeta, dir: &Path) -> Result<()> {
+        let owner = self.owner.get_mut();
+        let install = AssertUnwindSafe(|| owner.install_snapshot(dir));
+        let applied = blocking(|| catch_unwind(install)).unwrap_or_else(|_| {
+            let message = "the state machine panicked while installing a raft snapshot";
+            Err(Error::new(ErrorKind::Bug, message))
+        })?;
+        let membership = StoredMembership::decode(applied.membership)?;
+        let expected = meta.last_log_id.map(from_raft_id);
+        let Some(id) = applied.id.filter(|id| Some(*id) == expected) else {
+            return Err(Error::corrupt(format!(
+                "a raft snapshot of entry {expected:?} holds entry {:?}",
+                applied.id
+            )));
+        };
+        self.replica.restart_at(id, membership);
+        Ok(())
     }
 }
 
-fn snapshot_at(id: LogId, membership: &StoredMembership) -> Result<RaftSnapshot> {
+fn snapshot_at(
+    id: LogId,
+    membership: &StoredMembership,
+    snapshot: SnapshotContent,
+) -> Result<RaftSnapshot> {
     let meta = RaftSnapshotMeta {
         last_log_id: Some(to_raft_id(id)),
         last_membership: to_raft_stored(membership)?,
     };
-    Ok(RaftSnapshot {
-        meta,
-        snapshot: SnapshotContent,
-    })
+    Ok(RaftSnapshot { meta, snapshot })
 }
 
 fn apply_batch(
@@ -198,15 +243,39 @@ impl RaftStateMachine<Types> for Machine {
 
     async fn install_snapshot(
         &mut self,
-        _meta: &RaftSnapshotMeta,
-        _content: SnapshotContent,
+        meta: &RaftSnapshotMeta,
+        content: SnapshotContent,
     ) -> io::Result<()> {
-        let message = "installing a raft snapshot of another member is not built yet";
-        Err(Error::new(ErrorKind::Unavailable, message).into_io())
+        let SnapshotContent::Staged(dir) = content else {
+            let message = "a raft snapshot without files cannot be installed";
+            return Err(Error::new(ErrorKind::Bug, message).into_io());
+        };
+        self.install(meta, &dir).map_err(|error| {
+            self.replica.fail(error.clone());
+            error.into_io()
+        })
     }
 
     async fn get_current_snapshot(&mut self) -> io::Result<Option<RaftSnapshot>> {
-        self.snapshot().map_err(Error::into_io)
+        let point = self.point().map_err(Error::into_io)?;
+        if !self.replica.is_open() {
+            return Ok(point);
+        }
+        // From here on it is asked for because a member needs it. That it cannot be made now is a
+        // matter of the transfer and no reason to stop.
+        let made = self.outgoing().and_then(|outgoing| {
+            let content = SnapshotContent::Outgoing(Arc::clone(&outgoing));
+            snapshot_at(outgoing.id, &outgoing.membership, content)
+        });
+        Ok(Some(made.unwrap_or_else(|error| {
+            let group = self.replica.group.0;
+            tracing::warn!(group, error = ?error, "a raft snapshot cannot be made now");
+            let meta = point.map(|point| point.meta).unwrap_or_default();
+            RaftSnapshot {
+                meta,
+                snapshot: SnapshotContent::Failed(error),
+            }
+        })))
     }
 }
 
@@ -222,6 +291,6 @@ impl RaftSnapshotBuilder<Types> for PointBuilder {
             let message = "a raft snapshot was asked for before anything was durable";
             return Err(Error::new(ErrorKind::Bug, message).into_io());
         };
-        snapshot_at(id, &self.0.membership).map_err(Error::into_io)
+        snapshot_at(id, &self.0.membership, SnapshotContent::Point).map_err(Error::into_io)
     }
 }

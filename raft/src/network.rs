@@ -22,9 +22,12 @@ use openraft::raft::{
 };
 
 use crate::error::{Error, ErrorKind, Result as OurResult};
-use crate::id::{GroupId, LogId, ReplicaId};
+use crate::id::{LogId, ReplicaId};
 use crate::log_store;
 use crate::machine::SnapshotContent;
+use crate::replica::Replica;
+use crate::sender::Transfer;
+use crate::snapshot::Bulk;
 use crate::transport::{Lane, Peer, Request, Response, Transport};
 use crate::types::{
     RaftLogId, RaftSnapshot, RaftVote, Types, from_raft_id, from_raft_vote, to_raft_id,
@@ -37,7 +40,8 @@ const PIPELINE_CALLS: usize = 64;
 /// Makes the lanes of one group.
 #[derive(Debug)]
 pub(crate) struct Lanes {
-    pub(crate) group: GroupId,
+    pub(crate) replica: Arc<Replica>,
+    pub(crate) bulk: Arc<Bulk>,
     pub(crate) transport: Arc<dyn Transport>,
 }
 
@@ -46,18 +50,22 @@ pub(crate) struct Lanes {
 pub(crate) struct LaneClient {
     peer: Peer,
     lane: Lane,
+    own: Arc<Replica>,
+    pub(crate) bulk: Arc<Bulk>,
     transport: Arc<dyn Transport>,
 }
 
 impl Lanes {
     fn open(&self, target: u64, lane: Lane) -> LaneClient {
         let peer = Peer {
-            group: self.group,
+            group: self.replica.group,
             replica: ReplicaId(target),
         };
         LaneClient {
             peer,
             lane,
+            own: Arc::clone(&self.replica),
+            bulk: Arc::clone(&self.bulk),
             transport: Arc::clone(&self.transport),
         }
     }
@@ -88,7 +96,7 @@ struct Stretch {
 
 impl LaneClient {
     /// Sends a call; it has left in order when this returns.
-    fn send(
+    pub(crate) fn send(
         &self,
         lane: Lane,
         request: OurResult<Request>,
@@ -292,16 +300,42 @@ impl RaftNetworkV2<Types> for LaneClient {
 
     async fn full_snapshot(
         &mut self,
-        _vote: RaftVote,
-        _snapshot: RaftSnapshot,
-        _cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
+        vote: RaftVote,
+        snapshot: RaftSnapshot,
+        cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
         _option: RPCOption,
     ) -> Result<SnapshotResponse<Types>, StreamingError<Types>> {
-        let replica = self.peer.replica;
-        let message = format!(
-            "replica {replica} needs entries that are purged: sending it the state instead is not built yet"
-        );
-        let error = Error::new(ErrorKind::Unavailable, message);
-        Err(StreamingError::Unreachable(Unreachable::new(&error)))
+        let outgoing = match snapshot.snapshot {
+            SnapshotContent::Outgoing(outgoing) => Ok(outgoing),
+            SnapshotContent::Failed(error) => Err(error),
+            SnapshotContent::Point | SnapshotContent::Staged(_) => {
+                let message = "a raft snapshot without files cannot be sent";
+                Err(Error::new(ErrorKind::Bug, message))
+            }
+        };
+        let sent = async {
+            let outgoing = outgoing?;
+            let _room = self.bulk.sending.acquire().await;
+            let touch = || self.own.outbox.touch();
+            let transfer = Transfer {
+                client: self,
+                vote: from_raft_vote(&vote),
+                outgoing: &outgoing,
+                touch: &touch,
+            };
+            transfer.run().await
+        };
+        let sent = tokio::select! {
+            closed = cancel => return Err(StreamingError::Closed(closed)),
+            sent = sent => sent,
+        };
+        match sent {
+            Ok(higher) => Ok(SnapshotResponse::new(higher.map_or(vote, to_raft_vote))),
+            Err(error) => {
+                let (group, replica) = (self.peer.group.0, self.peer.replica);
+                tracing::warn!(group, %replica, %error, "a raft snapshot was not sent, it is tried again");
+                Err(StreamingError::Unreachable(Unreachable::new(&error)))
+            }
+        }
     }
 }

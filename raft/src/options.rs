@@ -36,6 +36,16 @@ pub struct HostOptions {
     pub log_driver: LogDriver,
     /// The hybrid clock that stamps proposals. Default: over the system's wall clock.
     pub clock: Clock,
+    /// Raft snapshots that are sent at the same time, and that are received. Default: 2 each. Range: 1 ..= 64.
+    pub snapshots_max: usize,
+    /// Pace of all raft snapshots that this host sends, in bytes per second. Default: 256 MiB/s. Range: 1 and
+    /// more.
+    ///
+    /// Larger: a replica moves faster. Smaller: the disk and the network are left to the rest.
+    pub snapshot_bytes_per_second: u64,
+    /// How long a raft snapshot that is being sent keeps the log behind it. Default: 15 min. A member
+    /// that takes longer may need another one.
+    pub snapshot_pin_max: Duration,
     /// The way to other members. Default: [`NoPeers`].
     pub transport: Arc<dyn Transport>,
 }
@@ -58,6 +68,8 @@ pub enum LogDriver {
     Thread,
     /// A task of the runtime: deterministic, for simulations over a log in memory.
     Task,
+    /// The same on a slow disk, for simulations: each sync takes up to so long.
+    SlowTask(Duration),
 }
 
 impl Default for HostOptions {
@@ -72,6 +84,9 @@ impl Default for HostOptions {
             timing: Timing::default(),
             log_driver: LogDriver::Thread,
             clock: Clock::default(),
+            snapshots_max: 2,
+            snapshot_bytes_per_second: 256 * 1024 * 1024,
+            snapshot_pin_max: Duration::from_mins(15),
             transport: Arc::new(NoPeers),
         }
     }
@@ -99,6 +114,12 @@ impl HostOptions {
         }
         if self.queue_commands_max == 0 {
             return wrong("queue_commands_max must be at least 1");
+        }
+        if !(1..=64).contains(&self.snapshots_max) {
+            return wrong("snapshots_max must be between 1 and 64");
+        }
+        if self.snapshot_bytes_per_second == 0 {
+            return wrong("snapshot_bytes_per_second must be at least 1");
         }
         if !(1..=64).contains(&self.entries_in_flight_max) {
             return wrong("entries_in_flight_max must be between 1 and 64");

@@ -1,5 +1,6 @@
 //! What a host makes of a group's log before openraft sees it: whose it is, and whether it fits the
-//! state machine; and how a log is claimed for a new replica or given back.
+//! state machine; how a log is claimed for a new replica or given back; and how a group of one member
+//! comes to lead.
 //!
 //! # Invariants
 //!
@@ -7,12 +8,19 @@
 //!   own log or on an empty one that it has claimed durably, never on what another one left: votes and
 //!   acknowledgements of the other are not its promises.
 
+use std::collections::BTreeSet;
+
 use lsm::log::Log;
+use openraft::async_runtime::watch::WatchReceiver;
 use tokio::sync::oneshot;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::group::Group;
+use crate::guard::ReadPolicy;
 use crate::id::{GroupId, LogId, ReplicaId};
 use crate::log_driver::Kick;
+use crate::membership::Membership;
+use crate::types::{from_raft_membership, to_raft_membership};
 
 /// What to do with a group that has nothing yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +59,10 @@ pub(crate) fn check(
         let message = format!("raft group {} does not exist here", group.0);
         return Err(Error::new(ErrorKind::NotFound, message));
     }
+    // A raft snapshot that was installed just before a crash is ahead of its own log. That log has at
+    // least the vote of the leader that sent it.
     if let Some(applied) = applied
+        && state.vote.is_none()
         && state.last.is_none_or(|last| last.index < applied.index)
     {
         let last = name(state.last);
@@ -110,4 +121,52 @@ async fn reset(log: &Log, kick: &Kick, group: GroupId, owner: u64) -> Result<()>
             Err(lsm::Error::closed(message))
         })
         .map_err(failed)
+}
+
+/// Brings a recovered group of one member to lead, and waits until all is applied. Other groups
+/// find their leader by themselves.
+pub(crate) async fn lead(group: &Group, start: Start) -> Result<()> {
+    let (raft, replica) = (group.raft(), group.replica());
+    let stopped = |_| replica.stopped();
+    let initialized = raft.is_initialized().await.map_err(stopped)?;
+    if !initialized && start == Start::Bootstrap {
+        let members = to_raft_membership(&Membership::single(replica.id))?;
+        let voters: BTreeSet<u64> = members.voter_ids().collect();
+        raft.initialize(voters).await.map_err(|source| {
+            let message = format!("raft group {} cannot be bootstrapped", replica.group.0);
+            replica
+                .failure()
+                .unwrap_or_else(|| Error::new(ErrorKind::Bug, message).with_source(source))
+        })?;
+    }
+    // From the core itself: its metrics follow a moment later.
+    let members = raft
+        .with_raft_state(|state| {
+            from_raft_membership(state.membership_state.effective().membership())
+        })
+        .await
+        .map_err(stopped)?;
+    // The state that a joining replica was sent may be older than the entry that added it.
+    if start == Start::Join && !members.contains(replica.id) {
+        return Ok(());
+    }
+    if !members.contains(replica.id) {
+        let message = format!(
+            "raft group {} has the members {members:?} and not this host's replica, {}: it was removed, or \
+             the host has another name than the one that made the group",
+            replica.group.0, replica.id
+        );
+        return Err(Error::new(ErrorKind::Invalid, message));
+    }
+    if !members.is_single(replica.id) {
+        return Ok(());
+    }
+    raft.trigger().elect(false).await.map_err(stopped)?;
+    let mut metrics = group.metrics().clone();
+    metrics
+        .wait_until(|metrics| metrics.state.is_leader() || metrics.running_state.is_err())
+        .await
+        .map_err(|_| replica.stopped())?;
+    // Confirm applies it only after the read; here the guard is the wait itself.
+    group.read_guard(ReadPolicy::ReadIndex).await?.confirm()
 }

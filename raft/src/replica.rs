@@ -7,6 +7,7 @@
 //! * A failure is set once and never cleared; it stops the group.
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use lsm::log::Log;
@@ -20,6 +21,7 @@ use crate::host::Failure;
 use crate::id::{GroupId, LogId, ReplicaId};
 use crate::log_driver::Kick;
 use crate::membership::StoredMembership;
+use crate::snapshot::Outbox;
 
 /// What openraft calls the snapshot: how far the durable state reaches, and the membership there.
 #[derive(Clone, Debug, Default)]
@@ -41,6 +43,9 @@ pub(crate) struct Replica {
     pub(crate) applied: watch::Sender<u64>,
     /// Whether this replica alone is the group, as of the last applied membership.
     pub(crate) single: watch::Sender<bool>,
+    /// Raft snapshots for other members.
+    pub(crate) outbox: Outbox,
+    is_open: AtomicBool,
     failure: OnceLock<Error>,
     host_failure: watch::Sender<Option<Failure>>,
 }
@@ -53,6 +58,7 @@ pub(crate) struct ReplicaParts {
     pub(crate) kick: Kick,
     pub(crate) clock: Clock,
     pub(crate) durable: DurablePoint,
+    pub(crate) outbox: Outbox,
     pub(crate) host_failure: watch::Sender<Option<Failure>>,
 }
 
@@ -65,6 +71,7 @@ impl Replica {
             kick,
             clock,
             durable,
+            outbox,
             host_failure,
         } = parts;
         let history = History::new(durable.id, durable.membership.clone());
@@ -80,6 +87,8 @@ impl Replica {
             durable: Mutex::new(durable),
             applied,
             single,
+            outbox,
+            is_open: AtomicBool::new(false),
             failure: OnceLock::new(),
             host_failure,
         })
@@ -89,6 +98,28 @@ impl Replica {
     pub(crate) fn advance(&self, id: LogId) {
         self.history.lock().advance(id);
         self.applied.send_replace(id.index);
+    }
+
+    /// A raft snapshot of another member has taken the place of the state.
+    pub(crate) fn restart_at(&self, id: LogId, membership: StoredMembership) {
+        let single = membership.membership.is_single(self.id);
+        *self.durable.lock() = DurablePoint {
+            id: Some(id),
+            membership: membership.clone(),
+        };
+        *self.history.lock() = History::new(Some(id), membership);
+        self.single.send_replace(single);
+        self.applied.send_replace(id.index);
+    }
+
+    /// openraft has recovered the replica and runs.
+    pub(crate) fn set_open(&self) {
+        self.is_open.store(true, Ordering::Release);
+    }
+
+    /// Whether [`Replica::set_open`] was called.
+    pub(crate) fn is_open(&self) -> bool {
+        self.is_open.load(Ordering::Acquire)
     }
 
     /// The group cannot go on. Kept for later callers and reported to whoever watches the host.

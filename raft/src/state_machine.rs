@@ -1,8 +1,13 @@
 //! What a group's owner gives: the state that commands change.
 
-use bytes::Bytes;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use crate::error::Result;
+use bytes::Bytes;
+use lsm::vfs::Vfs;
+
+use crate::error::{Error, ErrorKind, Result};
 use crate::id::LogId;
 
 /// How far the durable state of a state machine reaches.
@@ -12,6 +17,24 @@ pub struct Applied {
     pub id: Option<LogId>,
     /// The bytes last given to [`StateMachine::apply_membership`] at or before `id`; empty if none.
     pub membership: Bytes,
+}
+
+/// Where the files of raft snapshots lie: those that are being sent, and those that are received.
+///
+/// The directory belongs to raft, which makes its parts and empties them when the group is opened.
+/// It is on the file system of the state, so that files come and go by hard link.
+#[derive(Clone)]
+pub struct SnapshotDirs {
+    /// The file system.
+    pub vfs: Arc<dyn Vfs>,
+    /// The directory.
+    pub dir: PathBuf,
+}
+
+impl fmt::Debug for SnapshotDirs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("SnapshotDirs").field(&self.dir).finish()
+    }
 }
 
 /// One committed entry: the commands that were proposed together, in order.
@@ -51,4 +74,33 @@ pub trait StateMachine: Send + 'static {
 
     /// Takes note of an entry without content, which a new leader writes.
     fn apply_blank(&mut self, id: LogId) -> Result<()>;
+
+    /// Where raft snapshots lie; always the same. `None`, as without this method: a replica of this
+    /// group cannot be sent, and one that is too far behind stays behind.
+    fn snapshot_dirs(&self) -> Option<SnapshotDirs> {
+        None
+    }
+
+    /// Puts all that is durable into the empty directory `dir`, as files that never change again
+    /// (hard links), and tells what is in them. Their names have letters, digits, dots, dashes and
+    /// underscores, and begin with no dot.
+    ///
+    /// An error is reported and tried again; it does not stop the group.
+    fn make_snapshot(&mut self, dir: &Path) -> Result<Applied> {
+        Err(no_snapshots(dir))
+    }
+
+    /// Makes the state what another replica's `make_snapshot` has put into `dir`, and tells what that
+    /// is. Raft removes what is left of the files.
+    ///
+    /// A crash at any point leaves the old state or the new one. Damaged files are an error, which
+    /// stops the group, and leave the old one.
+    fn install_snapshot(&mut self, dir: &Path) -> Result<Applied> {
+        Err(no_snapshots(dir))
+    }
+}
+
+fn no_snapshots(dir: &Path) -> Error {
+    let message = format!("no raft snapshots of this state in {}", dir.display());
+    Error::new(ErrorKind::Unavailable, message)
 }

@@ -10,6 +10,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use lsm::log::{Entry, Vote};
 
+use super::snapshot_calls::{SnapshotCall, SnapshotName};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{LeaderId, LogId, ReplicaId};
 use crate::wire::Reader;
@@ -25,6 +26,9 @@ const KIND_APPEND: u8 = 1;
 const KIND_VOTE: u8 = 2;
 const KIND_PRE_VOTE: u8 = 3;
 const KIND_TRANSFER_LEADER: u8 = 4;
+const KIND_SNAPSHOT_OFFER: u8 = 5;
+const KIND_SNAPSHOT_CHUNK: u8 = 6;
+const KIND_SNAPSHOT_INSTALL: u8 = 7;
 
 const ANSWER_REFUSED: u8 = 0;
 const ANSWER_SUCCESS: u8 = 1;
@@ -33,6 +37,7 @@ const ANSWER_CONFLICT: u8 = 3;
 const ANSWER_HIGHER_VOTE: u8 = 4;
 const ANSWER_VOTE: u8 = 5;
 const ANSWER_TRANSFER_ACCEPTED: u8 = 6;
+const ANSWER_RECEIVED: u8 = 7;
 
 /// Bytes of an entry without its payload: term, leader, index, length.
 const ENTRY_HEADER_BYTES: usize = 8 + 8 + 8 + 4;
@@ -61,6 +66,8 @@ pub(crate) enum Request {
         to: ReplicaId,
         last: Option<LogId>,
     },
+    /// A raft snapshot, or a part of it.
+    Snapshot(SnapshotName, SnapshotCall),
 }
 
 /// What the called replica says.
@@ -68,7 +75,7 @@ pub(crate) enum Request {
 pub(crate) enum Response {
     /// The call was not looked at.
     Refused(ErrorKind, String),
-    /// All entries are durable there.
+    /// All entries are durable there, or all that the raft snapshot holds.
     Success,
     /// Entries up to this one are.
     Partial(Option<LogId>),
@@ -85,6 +92,8 @@ pub(crate) enum Response {
     /// The office will be taken over. Otherwise `HigherVote` says what vote is there instead of the
     /// leader's, or `Partial` how far the log there is durable.
     TransferAccepted,
+    /// How far a raft snapshot was received: files before this one, and bytes of it.
+    Received { file: u32, offset: u64 },
 }
 
 impl Request {
@@ -118,6 +127,19 @@ impl Request {
                 put_id(&mut out, *last);
                 Ok(out.freeze())
             }
+            Self::Snapshot(name, call) => {
+                let (kind, room) = match call {
+                    SnapshotCall::Offer { files, .. } => {
+                        (KIND_SNAPSHOT_OFFER, files.len().saturating_mul(32))
+                    }
+                    SnapshotCall::Chunk { bytes, .. } => (KIND_SNAPSHOT_CHUNK, bytes.len()),
+                    SnapshotCall::Install => (KIND_SNAPSHOT_INSTALL, 0),
+                };
+                let mut out = BytesMut::with_capacity(room.saturating_add(128));
+                out.put_u8(kind);
+                call.encode_into(name, &mut out)?;
+                Ok(out.freeze())
+            }
         }
     }
 
@@ -137,7 +159,16 @@ impl Request {
                 to: ReplicaId(reader.u64("next leader")?),
                 last: id(&mut reader)?,
             },
-            kind => return Err(reader.corrupt(&format!("kind of call 1 to 4, found {kind}"))),
+            kind @ (KIND_SNAPSHOT_OFFER | KIND_SNAPSHOT_CHUNK | KIND_SNAPSHOT_INSTALL) => {
+                let name = SnapshotName::decode(&mut reader)?;
+                let call = match kind {
+                    KIND_SNAPSHOT_OFFER => SnapshotCall::decode_offer(&mut reader)?,
+                    KIND_SNAPSHOT_CHUNK => SnapshotCall::decode_chunk(&mut reader)?,
+                    _ => SnapshotCall::Install,
+                };
+                Self::Snapshot(name, call)
+            }
+            kind => return Err(reader.corrupt(&format!("kind of call 1 to 7, found {kind}"))),
         };
         reader.finish()?;
         Ok(request)
@@ -243,6 +274,11 @@ impl Response {
                 put_id(&mut out, *last);
             }
             Self::TransferAccepted => out.put_u8(ANSWER_TRANSFER_ACCEPTED),
+            Self::Received { file, offset } => {
+                out.put_u8(ANSWER_RECEIVED);
+                out.put_u32_le(*file);
+                out.put_u64_le(*offset);
+            }
         }
         out.freeze()
     }
@@ -276,20 +312,24 @@ impl Response {
                 last: id(&mut reader)?,
             },
             ANSWER_TRANSFER_ACCEPTED => Self::TransferAccepted,
-            kind => return Err(reader.corrupt(&format!("kind of answer 0 to 6, found {kind}"))),
+            ANSWER_RECEIVED => Self::Received {
+                file: reader.u32("number of a file")?,
+                offset: reader.u64("offset in a file")?,
+            },
+            kind => return Err(reader.corrupt(&format!("kind of answer 0 to 7, found {kind}"))),
         };
         reader.finish()?;
         Ok(response)
     }
 }
 
-fn put_vote(out: &mut BytesMut, vote: &Vote) {
+pub(super) fn put_vote(out: &mut BytesMut, vote: &Vote) {
     out.put_u64_le(vote.leader.term);
     out.put_u64_le(vote.leader.node);
     out.put_u8(u8::from(vote.committed));
 }
 
-fn put_id(out: &mut BytesMut, id: Option<LogId>) {
+pub(super) fn put_id(out: &mut BytesMut, id: Option<LogId>) {
     out.put_u8(u8::from(id.is_some()));
     if let Some(id) = id {
         out.put_u64_le(id.leader.term);
@@ -298,7 +338,7 @@ fn put_id(out: &mut BytesMut, id: Option<LogId>) {
     }
 }
 
-fn vote(reader: &mut Reader) -> Result<Vote> {
+pub(super) fn vote(reader: &mut Reader) -> Result<Vote> {
     let leader = LeaderId {
         term: reader.u64("term of a vote")?,
         node: reader.u64("candidate of a vote")?,
@@ -307,7 +347,7 @@ fn vote(reader: &mut Reader) -> Result<Vote> {
     Ok(Vote { leader, committed })
 }
 
-fn id(reader: &mut Reader) -> Result<Option<LogId>> {
+pub(super) fn id(reader: &mut Reader) -> Result<Option<LogId>> {
     if !flag(reader, "presence of a log id")? {
         return Ok(None);
     }
@@ -329,7 +369,11 @@ fn flag(reader: &mut Reader, field: &str) -> Result<bool> {
 
 /// One of each call and answer, for tests and as seeds of fuzzing.
 pub(super) mod samples {
-    use super::{Bytes, Entry, ErrorKind, LeaderId, LogId, ReplicaId, Request, Response, Vote};
+    use super::{
+        Bytes, Entry, ErrorKind, LeaderId, LogId, ReplicaId, Request, Response, SnapshotCall,
+        SnapshotName, Vote,
+    };
+    use crate::snapshot::FileInfo;
 
     pub(super) fn at(index: u64) -> LogId {
         let leader = LeaderId { term: 3, node: 2 };
@@ -372,6 +416,28 @@ pub(super) mod samples {
             to: ReplicaId(3),
             last: None,
         });
+        let name = SnapshotName {
+            vote: voted(true),
+            number: 2,
+        };
+        let file = |name: &str, bytes| FileInfo {
+            name: name.to_owned(),
+            bytes,
+        };
+        let offer = SnapshotCall::Offer {
+            last: at(9),
+            membership: Bytes::from_static(b"members"),
+            files: vec![file("1.sst", 5), file("CURRENT", 0)],
+        };
+        let chunk = SnapshotCall::Chunk {
+            file: 0,
+            offset: 2,
+            digest: 0x0102_0304_0506_0708,
+            bytes: Bytes::from_static(b"ytes"),
+        };
+        for call in [offer, chunk, SnapshotCall::Install] {
+            all.push(Request::Snapshot(name, call));
+        }
         all
     }
 
@@ -388,6 +454,7 @@ pub(super) mod samples {
                 last: None,
             },
             Response::TransferAccepted,
+            Response::Received { file: 1, offset: 2 },
         ]
     }
 }
@@ -432,7 +499,10 @@ mod tests {
         for request in requests() {
             let bytes = request.encode().expect("it is within limits");
             assert_eq!(Request::decode(bytes.clone()).expect("reads back"), request);
-            for len in 0..bytes.len() {
+            // The bytes of a chunk end where the frame does.
+            let is_chunk = matches!(request, Request::Snapshot(_, SnapshotCall::Chunk { .. }));
+            let needed = bytes.len() - if is_chunk { 4 } else { 0 };
+            for len in 0..needed {
                 assert!(
                     Request::decode(bytes.slice(..len)).is_err(),
                     "{request:?} cut at {len}"
@@ -470,6 +540,11 @@ mod tests {
     fn the_examples_of_the_format_page_are_what_the_code_writes() {
         let append = &requests()[1];
         assert_eq!(append.encode().expect("it encodes"), example("append"));
+        let offer = requests()
+            .into_iter()
+            .find(|it| matches!(it, Request::Snapshot(_, SnapshotCall::Offer { .. })));
+        let offer = offer.expect("one of each").encode().expect("it encodes");
+        assert_eq!(offer, example("offer"));
         let voted = responses()
             .into_iter()
             .find(|it| matches!(it, Response::Vote { .. }));

@@ -22,13 +22,23 @@ use super::calls::{Request, Response};
 use crate::error::{ErrorKind, Result};
 use crate::id::{GroupId, ReplicaId};
 use crate::log_store;
+use crate::receiver::Receiver;
 use crate::types::{Raft, from_raft_id, from_raft_vote, to_raft_id, to_raft_vote};
 
 /// Append calls of one connection and group that may wait: more than a leader sends ahead.
 const QUEUE_CALLS: usize = 256;
 
-/// The groups that can be called, and the name of each one's replica here.
-pub(crate) type Members = Arc<Mutex<BTreeMap<GroupId, (ReplicaId, Raft)>>>;
+/// A group that can be called.
+#[derive(Clone, Debug)]
+pub(crate) struct Callable {
+    /// The name of its replica here.
+    pub(crate) replica: ReplicaId,
+    pub(crate) raft: Raft,
+    pub(crate) receiver: Arc<Receiver>,
+}
+
+/// The groups that can be called.
+pub(crate) type Members = Arc<Mutex<BTreeMap<GroupId, Callable>>>;
 
 /// No groups.
 pub(crate) fn members() -> Members {
@@ -39,7 +49,7 @@ pub(crate) fn members() -> Members {
 #[derive(Clone)]
 pub struct Inbound {
     /// Weak: a transport outlives its host in tests, and must not keep its groups alive.
-    members: Weak<Mutex<BTreeMap<GroupId, (ReplicaId, Raft)>>>,
+    members: Weak<Mutex<BTreeMap<GroupId, Callable>>>,
 }
 
 impl Inbound {
@@ -57,32 +67,33 @@ impl Inbound {
     }
 
     /// The group of a call, or why it cannot be called here.
-    fn find(&self, peer: Peer) -> std::result::Result<Raft, Response> {
+    fn find(&self, peer: Peer) -> std::result::Result<Callable, Response> {
         let (group, replica) = (peer.group.0, peer.replica);
         let unavailable = |why: String| Response::Refused(ErrorKind::Unavailable, why);
         let found = self
             .members
             .upgrade()
             .and_then(|members| members.lock().get(&peer.group).cloned());
-        let Some((own, raft)) = found else {
+        let Some(found) = found else {
             return Err(unavailable(format!("raft group {group} is not open here")));
         };
         // A replica that lost its disk comes back under a new name: votes and entries meant for the
         // old one must not reach it.
+        let own = found.replica;
         if own != replica {
             return Err(unavailable(format!(
                 "raft group {group} has replica {own} here, not {replica}"
             )));
         }
-        Ok(raft)
+        Ok(found)
     }
 
     async fn respond(&self, peer: Peer, request: Request) -> Response {
-        let raft = match self.find(peer) {
-            Ok(raft) => raft,
+        let called = match self.find(peer) {
+            Ok(called) => called,
             Err(refused) => return refused,
         };
-        respond(&raft, request).await.unwrap_or_else(|| {
+        respond(&called, request).await.unwrap_or_else(|| {
             let why = format!("raft group {} has stopped here", peer.group.0);
             Response::Refused(ErrorKind::Unavailable, why)
         })
@@ -158,8 +169,10 @@ async fn append_in_order(inbound: Inbound, peer: Peer, mut calls: mpsc::Receiver
 }
 
 /// `None` if the group has stopped.
-async fn respond(raft: &Raft, request: Request) -> Option<Response> {
+async fn respond(called: &Callable, request: Request) -> Option<Response> {
+    let raft = &called.raft;
     Some(match request {
+        Request::Snapshot(name, call) => called.receiver.take(raft, name, call).await,
         Request::Append {
             vote,
             previous,

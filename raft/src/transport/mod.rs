@@ -7,12 +7,14 @@
 
 mod calls;
 mod inbound;
+mod snapshot_calls;
 mod tcp;
 
 pub(crate) use calls::{Request, Response};
 pub use calls::{fuzz_request, fuzz_response, fuzz_seeds};
+pub(crate) use inbound::{Callable, Members, members};
 pub use inbound::{Inbound, Session};
-pub(crate) use inbound::{Members, members};
+pub(crate) use snapshot_calls::{SnapshotCall, SnapshotName};
 pub use tcp::{Address, TcpOptions, TcpTransport, fuzz_frames};
 
 use std::fmt;

@@ -1,53 +1,65 @@
-//! Three replicas in virtual time: joining, leaving, handing over, and lives full of crashes and cut
-//! ways from a seed.
-//!
-//! The oracle is linear: an acknowledged command has one place, on every replica, for good; and two
-//! replicas never applied different commands at the same place.
+//! Three replicas in virtual time: joining, leaving, handing over; and three over TCP.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use raft::{
-    ErrorKind, Group, Host, HostOptions, LogDriver, NodeId, ReadPolicy, ReplicaId, TcpOptions,
-    TcpTransport,
+    Clock, ErrorKind, Group, Host, HostOptions, LogDriver, NodeId, ReadPolicy, ReplicaId,
+    TcpOptions, TcpTransport, WallClock,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
 use crate::network::Network;
-use crate::support::{GROUP, Ledger, Random, World, command, life, propose_all, replica};
+use crate::support::{GROUP, Ledger, World, command, life, propose_all, replica};
 
-const LONG: Duration = Duration::from_mins(1);
+pub(crate) const LONG: Duration = Duration::from_mins(1);
 
 /// One replica: its disk, its state machine, and its host while it is up.
-struct Node {
-    id: ReplicaId,
-    world: World,
-    ledger: Ledger,
-    up: Option<(Host, Group)>,
+pub(crate) struct Node {
+    pub(crate) id: ReplicaId,
+    pub(crate) world: World,
+    pub(crate) ledger: Ledger,
+    pub(crate) up: Option<(Host, Group)>,
+    /// Longest sync of its disk.
+    pub(crate) sync_max: Duration,
+    /// How far its clock is off, in microseconds.
+    pub(crate) clock_off_us: Arc<AtomicI64>,
+}
+
+/// The clock of a host that somebody sets now and then.
+struct Wall {
+    started: tokio::time::Instant,
+    off_us: Arc<AtomicI64>,
+}
+
+impl WallClock for Wall {
+    fn wall_us(&self) -> u64 {
+        let passed = i64::try_from(self.started.elapsed().as_micros()).unwrap_or(i64::MAX);
+        let now = 1_700_000_000_000_000 + passed + self.off_us.load(Ordering::Relaxed);
+        u64::try_from(now).unwrap_or(0)
+    }
 }
 
 impl Node {
-    fn new(node: u32, seed: u64) -> Self {
+    pub(crate) fn new(node: u32, seed: u64) -> Self {
+        let world = World::new(seed * 10 + u64::from(node));
         Self {
             id: replica(node),
-            world: World::new(seed * 10 + u64::from(node)),
-            ledger: Ledger::default(),
+            ledger: Ledger::on(&world.vfs),
+            world,
             up: None,
+            sync_max: Duration::ZERO,
+            clock_off_us: Arc::default(),
         }
     }
 
-    async fn start(&mut self, network: &Network, bootstrap: bool) {
-        let options = HostOptions {
-            node: self.id.node(),
-            log_driver: LogDriver::Task,
-            transport: network.port(self.id.node()),
-            ..HostOptions::default()
-        };
-        let host = self.world.host(options);
+    pub(crate) async fn start(&mut self, network: &Network, bootstrap: bool) {
+        let host = self.world.host(self.options(network));
         let machine = self.ledger.machine();
         let group = if bootstrap {
             host.open_group(GROUP, self.id, machine, true).await
@@ -57,8 +69,27 @@ impl Node {
         self.up = Some((host, group.expect("the group opens")));
     }
 
+    pub(crate) fn options(&self, network: &Network) -> HostOptions {
+        let clock = Wall {
+            started: tokio::time::Instant::now(),
+            off_us: Arc::clone(&self.clock_off_us),
+        };
+        let log_driver = if self.sync_max.is_zero() {
+            LogDriver::Task
+        } else {
+            LogDriver::SlowTask(self.sync_max)
+        };
+        HostOptions {
+            node: self.id.node(),
+            log_driver,
+            clock: Clock::new(clock),
+            transport: network.port(self.id.node()),
+            ..HostOptions::default()
+        }
+    }
+
     /// The power is cut now: what was not synced is gone.
-    fn lose_power(&mut self, network: &Network) {
+    pub(crate) fn lose_power(&mut self, network: &Network) {
         network.unplug(self.id.node());
         if !self.world.vfs.is_down() {
             self.world.vfs.crash_at(self.world.vfs.calls());
@@ -67,20 +98,20 @@ impl Node {
     }
 
     /// The power is cut, and comes back.
-    async fn crash(&mut self, network: &Network) {
+    pub(crate) async fn crash(&mut self, network: &Network) {
         self.lose_power(network);
         // What the host left behind ends by itself.
         tokio::time::sleep(Duration::from_secs(1)).await;
         self.world.vfs.restart();
     }
 
-    fn group(&self) -> Option<&Group> {
+    pub(crate) fn group(&self) -> Option<&Group> {
         self.up.as_ref().map(|(_, group)| group)
     }
 }
 
 /// A group of the first node, joined by the others.
-async fn cluster(seed: u64, network: &Network) -> Vec<Node> {
+pub(crate) async fn cluster(seed: u64, network: &Network) -> Vec<Node> {
     let mut nodes: Vec<Node> = (1..=3).map(|id| Node::new(id, seed)).collect();
     for node in &mut nodes {
         node.start(network, node.id == replica(1)).await;
@@ -101,7 +132,7 @@ async fn cluster(seed: u64, network: &Network) -> Vec<Node> {
 }
 
 /// One life in virtual time, on one thread.
-fn virtual_life<T>(life: impl Future<Output = T>) -> T {
+pub(crate) fn virtual_life<T>(life: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .start_paused(true)
@@ -111,7 +142,7 @@ fn virtual_life<T>(life: impl Future<Output = T>) -> T {
 }
 
 /// Proposes to whoever leads until the command is acknowledged.
-async fn write(nodes: &[Node], command: &Bytes) -> (u64, u16) {
+pub(crate) async fn write(nodes: &[Node], command: &Bytes) -> (u64, u16) {
     let wait = async {
         loop {
             for group in nodes.iter().filter_map(Node::group) {
@@ -127,7 +158,7 @@ async fn write(nodes: &[Node], command: &Bytes) -> (u64, u16) {
 }
 
 /// Waits until every replica that is up has applied the same.
-async fn settle(nodes: &[Node]) {
+pub(crate) async fn settle(nodes: &[Node]) {
     let (index, _) = write(nodes, &Bytes::from_static(b"settled")).await;
     for group in nodes.iter().filter_map(Node::group) {
         group
@@ -232,179 +263,6 @@ fn a_leader_that_is_cut_off_acknowledges_nothing_and_its_lease_ends_before_anoth
             assert_eq!(node.ledger.commands(), all);
         }
     });
-}
-
-/// What is known for certain, across all replicas and lives.
-#[derive(Default)]
-struct Known {
-    /// The command at each place that was acknowledged or applied anywhere.
-    places: BTreeMap<(u64, u16), Bytes>,
-    acknowledged: usize,
-}
-
-impl Known {
-    fn learn(&mut self, place: (u64, u16), command: &Bytes) {
-        let before = self.places.entry(place).or_insert_with(|| command.clone());
-        assert_eq!(before, command, "two commands at {place:?}");
-    }
-
-    fn check(&mut self, nodes: &[Node]) {
-        for node in nodes {
-            for (index, op, command) in node.ledger.commands() {
-                self.learn((index, op), &command);
-            }
-        }
-    }
-}
-
-/// Cuts, crashes and heals, while writers write.
-async fn trouble(nodes: &mut [Node], network: &Network, random: &mut Random) {
-    let pick = |random: &mut Random| usize::try_from(random.below(3)).expect("it fits");
-    match random.below(6) {
-        0 => {
-            let (from, to) = (pick(random), pick(random));
-            network.cut(nodes[from].id.node(), nodes[to].id.node());
-        }
-        1 => network.heal(),
-        2 | 3 => {
-            let at = pick(random);
-            nodes[at].crash(network).await;
-            nodes[at].start(network, false).await;
-        }
-        4 => {
-            for node in nodes.iter() {
-                let Some(group) = node.group() else { continue };
-                let index = node.ledger.flush();
-                // Nothing is purged: a replica that was away catches up from the log.
-                group.flushed(index, 0).expect("the index is applied");
-            }
-        }
-        _ => tokio::time::sleep(Duration::from_millis(random.below(3000))).await,
-    }
-}
-
-/// The power fails on several hosts within the next few calls of their file systems: between a
-/// write and its sync, if that is where they are.
-fn arm(nodes: &[Node], random: &mut Random) {
-    for node in nodes {
-        if random.below(3) > 0 {
-            let calls = node.world.vfs.calls() + random.below(8);
-            node.world.vfs.crash_at(calls);
-        }
-    }
-}
-
-/// Ends every host, those whose power has failed and the others, and starts all again: together, so
-/// that nobody learns from a host that is about to forget.
-async fn restart_all(nodes: &mut [Node], network: &Network) {
-    for node in nodes.iter_mut() {
-        node.lose_power(network);
-    }
-    // What the hosts left behind ends by itself.
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    for node in nodes {
-        node.world.vfs.restart();
-        node.start(network, false).await;
-    }
-}
-
-impl Known {
-    /// A few commands to one replica, as it is.
-    async fn propose(&mut self, node: &Node, numbers: std::ops::Range<usize>, limit: Duration) {
-        let Some(group) = node.group() else { return };
-        let commands: Vec<Bytes> = numbers.map(command).collect();
-        let outcomes = propose_all(group, &commands);
-        let Ok(outcomes) = tokio::time::timeout(limit, outcomes).await else {
-            return;
-        };
-        for (command, outcome) in commands.iter().zip(outcomes) {
-            if let Ok(done) = outcome {
-                self.acknowledged += 1;
-                self.learn((done.index, done.op), command);
-            }
-        }
-    }
-
-    /// All replicas hold the same: everything known, and no command twice.
-    fn check_end(&self, nodes: &[Node], seed: u64) {
-        let expected = nodes[0].ledger.commands();
-        for node in nodes {
-            let id = node.id;
-            assert_eq!(
-                node.ledger.commands(),
-                expected,
-                "replica {id} of seed {seed}"
-            );
-        }
-        let held: BTreeMap<_, _> = expected
-            .into_iter()
-            .map(|(index, op, command)| ((index, op), command))
-            .collect();
-        for (place, command) in &self.places {
-            assert_eq!(held.get(place), Some(command), "seed {seed}: {place:?}");
-        }
-        let all = held.values().filter(|it| !it.starts_with(b"settled"));
-        let mut all: Vec<&Bytes> = all.collect();
-        all.sort_unstable();
-        let count = all.len();
-        all.dedup();
-        assert_eq!(all.len(), count, "seed {seed}: a command was applied twice");
-    }
-}
-
-async fn lives(seed: u64) -> (usize, usize) {
-    let network = Network::new(seed, Duration::from_millis(5));
-    let mut nodes = cluster(seed, &network).await;
-    let mut random = Random(seed);
-    let mut known = Known::default();
-    let mut number = 0;
-    for _ in 0..30 {
-        if random.below(3) == 0 {
-            arm(&nodes, &mut random);
-        }
-        for _ in 0..=random.below(2) {
-            // Whoever leads is among them; the others say so.
-            for node in &nodes {
-                let count = usize::try_from(random.below(10)).expect("it fits");
-                let limit = Duration::from_millis(500 + random.below(4000));
-                known.propose(node, number..number + count, limit).await;
-                number += count;
-            }
-        }
-        if nodes.iter().any(|node| node.world.vfs.is_down()) {
-            restart_all(&mut nodes, &network).await;
-        }
-        trouble(&mut nodes, &network, &mut random).await;
-        known.check(&nodes);
-    }
-    // A last one for all, which also ends every power cut that is still to come.
-    network.heal();
-    restart_all(&mut nodes, &network).await;
-    settle(&nodes).await;
-    known.check(&nodes);
-    known.check_end(&nodes, seed);
-    (known.acknowledged, number)
-}
-
-#[test]
-fn through_crashes_and_cut_ways_nothing_acknowledged_is_lost_moved_or_doubled() {
-    let number = |name: &str| {
-        let text = std::env::var(name).ok()?;
-        Some(text.parse::<u64>().expect("SEEDS and FIRST are numbers"))
-    };
-    let (first, seeds) = (number("FIRST").unwrap_or(0), number("SEEDS").unwrap_or(10));
-    let (mut acknowledged, mut proposed) = (0, 0);
-    for seed in first..first + seeds {
-        let (here, of) = virtual_life(lives(seed));
-        acknowledged += here;
-        proposed += of;
-    }
-    println!("{acknowledged} of {proposed} commands acknowledged");
-    let least = usize::try_from(seeds * 30).expect("it fits");
-    assert!(
-        acknowledged > least,
-        "too little happened to prove anything"
-    );
 }
 
 /// A host on a socket of its own.
@@ -580,7 +438,7 @@ fn a_replica_that_was_destroyed_comes_back_empty_under_another_id_and_the_old_id
         let (host, _) = third.up.take().expect("up");
         host.destroy_group(GROUP).await.expect("it is destroyed");
         let (old, new) = (third.id, ReplicaId::new(NodeId(3), 40));
-        third.ledger = Ledger::default();
+        third.ledger = Ledger::on(&third.world.vfs);
         let group = host
             .join_group(GROUP, new, third.ledger.machine())
             .await

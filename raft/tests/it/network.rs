@@ -26,6 +26,10 @@ struct State {
     random: Random,
     delay_max_us: u64,
     calls: u64,
+    /// Bytes on the lane of raft snapshots.
+    bulk_bytes: u64,
+    /// After so many of them both ways between the two hosts are cut.
+    bulk_cut_at: Option<u64>,
 }
 
 /// One host's way into the network.
@@ -54,6 +58,8 @@ impl Network {
             random: Random(seed),
             delay_max_us: u64::try_from(delay_max.as_micros()).unwrap_or(u64::MAX),
             calls: 0,
+            bulk_bytes: 0,
+            bulk_cut_at: None,
         })))
     }
 
@@ -80,6 +86,31 @@ impl Network {
     /// Calls that were made.
     pub(crate) fn calls(&self) -> u64 {
         self.0.lock().calls
+    }
+
+    /// Bytes that were sent on the lane of raft snapshots.
+    pub(crate) fn bulk_bytes(&self) -> u64 {
+        self.0.lock().bulk_bytes
+    }
+
+    /// Cuts the two hosts that a raft snapshot travels between, after so many more bytes of it.
+    pub(crate) fn cut_bulk_after(&self, bytes: u64) {
+        let mut state = self.0.lock();
+        state.bulk_cut_at = Some(state.bulk_bytes + bytes);
+    }
+
+    /// Whether that has happened.
+    pub(crate) fn has_cut_bulk(&self) -> bool {
+        self.0.lock().bulk_cut_at.is_none()
+    }
+
+    fn count_bulk(&self, bytes: usize, (from, to): (NodeId, NodeId)) {
+        let mut state = self.0.lock();
+        state.bulk_bytes += bytes as u64;
+        if state.bulk_cut_at.is_some_and(|at| state.bulk_bytes > at) {
+            state.bulk_cut_at = None;
+            state.cut.extend([(from, to), (to, from)]);
+        }
     }
 
     fn delay(&self) -> Duration {
@@ -142,6 +173,10 @@ impl Transport for Port {
         limit: Duration,
     ) -> BoxFuture<'static, Result<Bytes>> {
         self.network.0.lock().calls += 1;
+        if lane == Lane::Bulk {
+            self.network
+                .count_bulk(request.len(), (self.own, peer.replica.node()));
+        }
         let way = (peer.replica.node(), lane as u8);
         let mut ways = self.ways.lock();
         let way = ways.entry(way).or_insert_with(|| {

@@ -4,13 +4,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use lsm::log::{Log, LogOptions};
 use lsm::vfs::{FaultyVfs, Vfs};
 use parking_lot::{Condvar, Mutex};
 use raft::{
-    Applied, CommittedBatch, Error, ErrorKind, Group, GroupId, Host, HostOptions, LogId, NodeId,
-    Proposed, ReplicaId, Result, StateMachine,
+    Applied, CommittedBatch, Error, ErrorKind, Group, GroupId, Host, HostOptions, LeaderId, LogId,
+    NodeId, Proposed, ReplicaId, Result, SnapshotDirs, StateMachine,
 };
 
 /// What a state machine was fed in its present life, and what it would find after a crash.
@@ -19,6 +19,8 @@ pub(crate) struct Record {
     pub(crate) batches: Vec<CommittedBatch>,
     pub(crate) blanks: Vec<LogId>,
     pub(crate) memberships: Vec<LogId>,
+    /// Raft snapshots of other members that took the place of the state.
+    pub(crate) installs: usize,
     pub(crate) last: Option<LogId>,
     membership: Bytes,
     durable: Durable,
@@ -37,6 +39,8 @@ struct Durable {
 pub(crate) struct Ledger {
     record: Arc<Mutex<Record>>,
     gate: Arc<Gate>,
+    /// Where raft snapshots lie, if it makes any.
+    disk: Option<FaultyVfs>,
 }
 
 /// Holds applies back while closed.
@@ -51,6 +55,14 @@ struct Gate {
 pub(crate) struct Recorder(Ledger);
 
 impl Ledger {
+    /// A ledger whose state machine makes and installs raft snapshots.
+    pub(crate) fn on(disk: &FaultyVfs) -> Self {
+        Self {
+            disk: Some(disk.clone()),
+            ..Self::default()
+        }
+    }
+
     /// A state machine as the disk has it: what was not flushed is forgotten.
     pub(crate) fn machine(&self) -> Recorder {
         let mut record = self.record.lock();
@@ -85,6 +97,11 @@ impl Ledger {
             batches: record.batches.clone(),
         };
         record.last.map_or(0, |last| last.index)
+    }
+
+    /// Raft snapshots that were installed since the last time.
+    pub(crate) fn take_installs(&self) -> usize {
+        std::mem::take(&mut self.record.lock().installs)
     }
 
     pub(crate) fn with<T>(&self, look: impl FnOnce(&Record) -> T) -> T {
@@ -164,6 +181,130 @@ impl StateMachine for Recorder {
         record.last = Some(id);
         Ok(())
     }
+
+    fn snapshot_dirs(&self) -> Option<SnapshotDirs> {
+        let disk = self.0.disk.clone()?;
+        Some(SnapshotDirs {
+            vfs: Arc::new(disk),
+            dir: "/data/snapshots".into(),
+        })
+    }
+
+    fn make_snapshot(&mut self, dir: &Path) -> Result<Applied> {
+        let disk = self.0.disk.as_ref().expect("it has a disk");
+        let durable = self.0.record.lock().durable.clone();
+        let put = |name: &str, bytes: &[u8]| -> lsm::Result<()> {
+            let file = disk.create(&dir.join(name))?;
+            file.write_at(bytes, 0)?;
+            file.sync_data()
+        };
+        let make = || -> lsm::Result<()> {
+            put("applied", &encode_applied(&durable.applied))?;
+            put("nothing", &[])?;
+            for (number, batches) in durable.batches.chunks(64).enumerate() {
+                put(&format!("batches-{number:05}"), &encode_batches(batches))?;
+            }
+            disk.sync_dir(dir)
+        };
+        make().map_err(|source| Error::new(ErrorKind::Io, "no room").with_source(source))?;
+        Ok(durable.applied)
+    }
+
+    fn install_snapshot(&mut self, dir: &Path) -> Result<Applied> {
+        let disk = self.0.disk.as_ref().expect("it has a disk");
+        let get = |name: &str| -> lsm::Result<Bytes> {
+            let path = dir.join(name);
+            let file = disk.open(&path)?;
+            let mut bytes = vec![0; usize::try_from(file.len()?).expect("it fits")];
+            lsm::vfs::read_exact_at(file.as_ref(), &path, &mut bytes, 0)?;
+            Ok(bytes.into())
+        };
+        let install = || -> lsm::Result<Durable> {
+            let mut names = disk.list(dir)?;
+            names.sort_unstable();
+            let mut batches = Vec::new();
+            for name in names.iter().filter(|name| name.starts_with("batches-")) {
+                batches.extend(decode_batches(get(name)?));
+            }
+            let applied = decode_applied(get("applied")?);
+            for name in names {
+                disk.remove(&dir.join(name))?;
+            }
+            Ok(Durable { applied, batches })
+        };
+        let durable = install()
+            .map_err(|source| Error::new(ErrorKind::Io, "not readable").with_source(source))?;
+        let mut record = self.0.record.lock();
+        record.batches.clone_from(&durable.batches);
+        record.last = durable.applied.id;
+        record.membership.clone_from(&durable.applied.membership);
+        record.installs += 1;
+        let applied = durable.applied.clone();
+        record.durable = durable;
+        Ok(applied)
+    }
+}
+
+fn put_id(out: &mut BytesMut, id: LogId) {
+    out.put_u64_le(id.leader.term);
+    out.put_u64_le(id.leader.node);
+    out.put_u64_le(id.index);
+}
+
+fn get_id(bytes: &mut Bytes) -> LogId {
+    let leader = LeaderId {
+        term: bytes.get_u64_le(),
+        node: bytes.get_u64_le(),
+    };
+    let index = bytes.get_u64_le();
+    LogId { leader, index }
+}
+
+fn encode_applied(applied: &Applied) -> Bytes {
+    let mut out = BytesMut::new();
+    put_id(&mut out, applied.id.expect("something is applied"));
+    out.put_slice(&applied.membership);
+    out.freeze()
+}
+
+fn decode_applied(mut bytes: Bytes) -> Applied {
+    Applied {
+        id: Some(get_id(&mut bytes)),
+        membership: bytes,
+    }
+}
+
+fn encode_batches(batches: &[CommittedBatch]) -> Bytes {
+    let mut out = BytesMut::new();
+    for batch in batches {
+        put_id(&mut out, batch.id);
+        out.put_u64_le(batch.proposed_us);
+        out.put_u32_le(u32::try_from(batch.commands.len()).expect("it fits"));
+        for command in &batch.commands {
+            out.put_u32_le(u32::try_from(command.len()).expect("it fits"));
+            out.put_slice(command);
+        }
+    }
+    out.freeze()
+}
+
+fn decode_batches(mut bytes: Bytes) -> Vec<CommittedBatch> {
+    let mut batches = Vec::new();
+    while bytes.has_remaining() {
+        let id = get_id(&mut bytes);
+        let proposed_us = bytes.get_u64_le();
+        let count = bytes.get_u32_le();
+        let commands = (0..count).map(|_| {
+            let len = usize::try_from(bytes.get_u32_le()).expect("it fits");
+            bytes.split_to(len)
+        });
+        batches.push(CommittedBatch {
+            id,
+            proposed_us,
+            commands: commands.collect(),
+        });
+    }
+    batches
 }
 
 /// A disk and the lives of a process on it.

@@ -1,0 +1,14 @@
+//! Work that may wait for a disk, on whatever runtime there is.
+
+use tokio::runtime::{Handle, RuntimeFlavor};
+
+/// Runs `work` here; where the runtime has several threads, the other tasks of this one move away.
+pub(crate) fn blocking<T>(work: impl FnOnce() -> T) -> T {
+    let many = Handle::try_current()
+        .is_ok_and(|runtime| matches!(runtime.runtime_flavor(), RuntimeFlavor::MultiThread));
+    if many {
+        tokio::task::block_in_place(work)
+    } else {
+        work()
+    }
+}
