@@ -23,7 +23,7 @@ mod types;
 mod value;
 
 pub use db::Db;
-pub use db::options::{ConnectOptions, EmbeddedOptions};
+pub use db::options::{ClusterOptions, ConnectOptions, EmbeddedOptions};
 pub use db::statement::{Consistency, Statement};
 pub use db::status::{ColumnKind, ColumnSchema, Schema, Status, TableSchema, TabletStatus};
 pub use error::{Error, ErrorKind, Result};

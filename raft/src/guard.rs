@@ -118,6 +118,10 @@ impl Group {
         if members.is_single(replica.id) {
             return Ok(leader);
         }
+        if !members.is_voter(replica.id) {
+            // It is leaving: those who stay may elect another before its lease has ended.
+            return Err(no_leader(replica, Duration::ZERO));
+        }
         let trusted = self.lease_length() * 4 / 5;
         let acked = metrics.last_quorum_acked.map(SerdeInstant::into_inner);
         if acked.is_some_and(|acked| clock::raft_instant() < acked + trusted) {

@@ -11,6 +11,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use openraft::ServerState;
 use tokio::sync::watch;
 
 use crate::id::LogId;
@@ -65,7 +66,23 @@ impl Keeper {
                         return;
                     }
                     let single = *self.single.borrow_and_update();
-                    self.raft.runtime_config().tick(!single);
+                    self.raft.runtime_config().tick(true);
+                    if single {
+                        // One that was left alone by others has to be elected first, by the tick.
+                        let raft = self.raft.wait(None);
+                        let leads = raft.state(ServerState::Leader, "alone");
+                        tokio::select! {
+                            led = leads => if led.is_ok() {
+                                self.raft.runtime_config().tick(false);
+                            },
+                            changed = self.single.changed() => {
+                                if changed.is_err() {
+                                    return;
+                                }
+                                self.single.mark_changed();
+                            }
+                        }
+                    }
                 }
             }
         }

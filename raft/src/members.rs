@@ -11,6 +11,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use openraft::ChangeMembers;
+use openraft::Instant;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::{ClientWriteError, RaftError};
 
@@ -77,6 +79,38 @@ impl Group {
         let changed = tokio::time::timeout(limit, changing).await;
         let what = "the change of voters is not committed";
         self.outcome(changed.map(|changed| changed.map(drop)), what, limit)
+    }
+
+    /// Takes learners out of the group; who votes stays.
+    ///
+    /// Errors as for [`Group::change_voters`].
+    pub async fn remove_learners(
+        &self,
+        learners: &BTreeSet<ReplicaId>,
+        limit: Duration,
+    ) -> Result<()> {
+        let learners = learners.iter().map(|replica| replica.0).collect();
+        let change = ChangeMembers::RemoveNodes(learners);
+        let changing = self.raft().change_membership(change, false);
+        let changed = tokio::time::timeout(limit, changing).await;
+        let what = "the removal of learners is not committed";
+        self.outcome(changed.map(|changed| changed.map(drop)), what, limit)
+    }
+
+    /// Whether a member has answered within `silence` and lacks at most `lag` entries, as this
+    /// leader knows. False where this replica does not lead.
+    pub fn follows_closely(&self, replica: ReplicaId, silence: Duration, lag: u64) -> bool {
+        let metrics = self.metrics().borrow_watched();
+        let answered = metrics.heartbeat.as_ref().and_then(|it| it.get(&replica.0));
+        let matched = metrics
+            .replication
+            .as_ref()
+            .and_then(|it| it.get(&replica.0));
+        let (Some(Some(answered)), Some(Some(matched))) = (answered, matched) else {
+            return false;
+        };
+        let last = metrics.last_log_index.unwrap_or(0);
+        answered.into_inner().elapsed() <= silence && matched.index().saturating_add(lag) >= last
     }
 
     /// Hands the leadership to a voter that has caught up, and waits until it leads.

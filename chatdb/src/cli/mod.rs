@@ -1,8 +1,9 @@
-//! The `chatdb` program: serve, shell, query, status, tablet.
+//! The `chatdb` program: serve, shell, query, status, cluster, tablet.
 //!
 //! Exit status: 0 done, 1 the operation failed, 2 the command line is wrong. A reader of the output
 //! that goes away is success.
 
+mod cluster;
 mod complete;
 mod connect;
 mod describe;
@@ -21,8 +22,9 @@ mod tablet;
 use crate::cli::connect::Target;
 use crate::cli::screen::Screen;
 use crate::cli::settings::Asked;
-use crate::db::options::EmbeddedOptions;
+use crate::db::options::{ClusterOptions, EmbeddedOptions};
 use crate::error::Error;
+use crate::rpc::client::url;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::io;
 use std::net::SocketAddr;
@@ -44,6 +46,7 @@ const ADDRESS_DEFAULT: &str = "127.0.0.1:7400";
     chatdb serve --data ./data --grpc 127.0.0.1:7400\n  \
     chatdb shell --at 127.0.0.1:7400\n  \
     chatdb query 'SELECT COUNT(*) FROM flux.messages' --json\n  \
+    chatdb cluster status --at 127.0.0.1:7400\n  \
     chatdb tablet verify --data ./data\n\n\
     Exit status: 0 done, 1 failed, 2 wrong command line. Log level: CHATDB_LOG=debug.")]
 struct CommandLine {
@@ -61,6 +64,9 @@ enum Command {
     Query(Query),
     /// Prints what a node is, holds and does.
     Status(Status),
+    /// Shows and changes the nodes of a cluster and what they hold.
+    #[command(subcommand)]
+    Cluster(cluster::Cluster),
     /// Verifies, merges and shows the files of a stopped database.
     #[command(subcommand)]
     Tablet(tablet::Tablet),
@@ -81,6 +87,8 @@ struct Serve {
     grpc: SocketAddr,
     #[command(flatten)]
     storage: Storage,
+    #[command(flatten)]
+    membership: Membership,
     /// Also serve /metrics (Prometheus) and /healthz over HTTP, for example on 127.0.0.1:7401. Without
     /// a password: whoever reaches the address can read them
     #[arg(long, value_name = "ADDR", env = "CHATDB_METRICS_LISTEN")]
@@ -91,6 +99,75 @@ struct Serve {
     /// Print these options with their values as such a file, and exit
     #[arg(long)]
     print_config: bool,
+}
+
+/// A node's place in a cluster of several.
+#[derive(Clone, Debug, Args)]
+struct Membership {
+    /// Address for the calls of other nodes; without it the node is alone. Without a password: let only
+    /// nodes reach it
+    #[arg(long, value_name = "ADDR", env = "CHATDB_NODE_LISTEN")]
+    node_listen: Option<SocketAddr>,
+    /// Where other nodes reach --node-listen, HOST:PORT; the same address when left out
+    #[arg(
+        long,
+        value_name = "HOST:PORT",
+        requires = "node_listen",
+        env = "CHATDB_NODE_ADVERTISE"
+    )]
+    node_advertise: Option<String>,
+    /// Where others reach --grpc, HOST:PORT; the same address when left out
+    #[arg(
+        long,
+        value_name = "HOST:PORT",
+        requires = "node_listen",
+        env = "CHATDB_ADVERTISE"
+    )]
+    advertise: Option<String>,
+    /// What fails together with this node; replicas of a tablet spread over zones
+    #[arg(
+        long,
+        value_name = "NAME",
+        requires = "node_listen",
+        env = "CHATDB_ZONE"
+    )]
+    zone: Option<String>,
+    /// What is near to this node
+    #[arg(
+        long,
+        value_name = "NAME",
+        requires = "node_listen",
+        env = "CHATDB_REGION"
+    )]
+    region: Option<String>,
+    /// gRPC addresses of nodes whose cluster an empty directory joins, separated by commas
+    #[arg(
+        long,
+        value_name = "URL,..",
+        requires = "node_listen",
+        env = "CHATDB_JOIN"
+    )]
+    join: Option<String>,
+    /// Replicas that each tablet of a new cluster is to have, 1 to 9
+    #[arg(long, value_name = "N", default_value_t = 3, env = "CHATDB_REPLICATION", value_parser = clap::value_parser!(u32).range(1..=9))]
+    replication: u32,
+}
+
+impl Membership {
+    fn options(&self, grpc: SocketAddr) -> Option<ClusterOptions> {
+        let listen = self.node_listen?;
+        let rpc = self.advertise.clone().unwrap_or_else(|| grpc.to_string());
+        let mut options = ClusterOptions::new(listen, url(&rpc));
+        if let Some(address) = &self.node_advertise {
+            options.node_address.clone_from(address);
+        }
+        options.zone = self.zone.clone().unwrap_or_default();
+        options.region = self.region.clone().unwrap_or_default();
+        let join = self.join.as_deref().unwrap_or_default().split(',');
+        let named = join.map(str::trim).filter(|address| !address.is_empty());
+        options.join = named.map(url).collect();
+        Some(options)
+    }
 }
 
 /// How a database in this process uses memory and disk. The environment is that of `chatdb`, also
@@ -248,6 +325,7 @@ pub fn main() -> ExitCode {
         Command::Shell(arguments) => shell::run(&arguments, &runtime, &screen),
         Command::Query(arguments) => runtime.block_on(query::run(arguments, &screen)),
         Command::Status(arguments) => runtime.block_on(status::run(arguments, &screen)),
+        Command::Cluster(command) => runtime.block_on(cluster::run(command, &screen)),
         Command::Tablet(command) => tablet::run(&command, &screen),
     };
     exit(outcome, &screen)

@@ -12,7 +12,10 @@ pub(crate) async fn run(arguments: Serve, screen: &Screen) -> std::result::Resul
     let begun = Instant::now();
     let mut interrupt = on(SignalKind::interrupt())?;
     let mut terminate = on(SignalKind::terminate())?;
-    let db = Db::open(arguments.storage.options(&arguments.data)).await?;
+    let mut options = arguments.storage.options(&arguments.data);
+    options.replication = arguments.membership.replication;
+    options.cluster = arguments.membership.options(arguments.grpc);
+    let db = Db::open(options).await?;
     let server = db.serve(arguments.grpc).await?;
     let metrics = match arguments.metrics_listen {
         Some(listen) => Some(db.serve_metrics(listen).await?),
@@ -22,6 +25,7 @@ pub(crate) async fn run(arguments: Serve, screen: &Screen) -> std::result::Resul
     let took = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
     let facts = [
         format!("chatdb is ready: http://{}", server.address()),
+        format!("node n{}", status.node),
         arguments.data.display().to_string(),
         counted(status.tablets.len() as u64, "tablet"),
         counted(status.table_count, "table"),

@@ -144,6 +144,14 @@ impl Db {
         MetricsServer::start(listen, registry, health).await
     }
 
+    /// The node of an embedded database.
+    pub(crate) fn node(&self) -> Option<&Arc<Node>> {
+        match &self.form {
+            Form::Embedded(node) => Some(node),
+            Form::Remote(_) => None,
+        }
+    }
+
     /// What the gRPC service counts into; nothing for a remote database.
     pub(crate) fn node_metrics(&self) -> Option<&NodeMetrics> {
         match &self.form {

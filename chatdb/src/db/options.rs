@@ -1,6 +1,7 @@
 //! Settings of an embedded database, with their defaults in one place.
 
 use crate::rpc::limits::CALL_TIMEOUT;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -41,6 +42,42 @@ pub struct EmbeddedOptions {
     pub subscriber_queue_items: usize,
     /// Reads that run at once; as many again times eight may wait.
     pub concurrent_reads: usize,
+    /// Replicas that each tablet of a new cluster is to have once there are as many nodes, 1 to 9.
+    pub replication: u32,
+    /// How other nodes reach this one; without it the database is of one node.
+    pub cluster: Option<ClusterOptions>,
+}
+
+/// A node's place in a cluster of several.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClusterOptions {
+    /// Where this node takes the calls of others.
+    pub node_listen: SocketAddr,
+    /// Where others reach it there, host:port.
+    pub node_address: String,
+    /// Where others reach its gRPC service, such as `http://10.0.0.1:7400`.
+    pub rpc_address: String,
+    /// What fails together with this node; replicas of a tablet spread over zones.
+    pub zone: String,
+    /// What is near to this node.
+    pub region: String,
+    /// gRPC addresses of nodes of the cluster that an empty directory joins; none: it is the first node
+    /// of a new cluster. A directory that is a node already does not need them.
+    pub join: Vec<String>,
+}
+
+impl ClusterOptions {
+    /// A node that listens on and is reached at these addresses, in no zone and region.
+    pub fn new(node_listen: SocketAddr, rpc_address: impl Into<String>) -> Self {
+        Self {
+            node_listen,
+            node_address: node_listen.to_string(),
+            rpc_address: rpc_address.into(),
+            zone: String::new(),
+            region: String::new(),
+            join: Vec::new(),
+        }
+    }
 }
 
 impl EmbeddedOptions {
@@ -58,6 +95,8 @@ impl EmbeddedOptions {
             log_cache_bytes: 16 * 1024 * 1024,
             subscriber_queue_items: 4096,
             concurrent_reads: 64,
+            replication: 3,
+            cluster: None,
         }
     }
 }

@@ -7,7 +7,9 @@ use super::{TARGETS, apply, command, group0};
 use crate::command::Response;
 use crate::cql::parse;
 use crate::db::statement::Statement;
-use crate::group0::{SystemCommand, SystemState, encode_outcome};
+use crate::group0::{
+    NodePlace, NodeRecord, NodeState, SystemCommand, SystemState, Topology, encode_outcome,
+};
 use crate::result::{ColumnSpec, Position, ResultSet};
 use crate::rpc::fuzz::samples;
 use crate::schema::DdlCommand;
@@ -17,7 +19,8 @@ use crate::tablet::{Owner, Store};
 use crate::{DataType, Error, ScalarType, Value, encoding};
 use bytes::Bytes;
 use lsm::ordered::Order;
-use raft::{LeaderId, LogId};
+use raft::{LeaderId, LogId, NodeId};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -203,24 +206,87 @@ fn group0_seeds(seeds: &mut Seeds) {
         }),
         membership: Bytes::from_static(b"members"),
         cluster_id: 0xabc,
-        tablets: SystemState::even_tablets(4),
+        topology: Arc::new(sample_topology()),
         catalog: Arc::new(fixture().catalog.clone()),
     };
     let file = state.encode();
     let body = without_check(&file, 8).split_at(12).1;
     seeds.add("group0", &"state", headed(0, body));
-    let bootstrap = SystemCommand::Bootstrap {
-        cluster_id: 7,
-        tablets: 4,
-    };
-    seeds.add("group0", &"bootstrap", headed(1, &bootstrap.encode()));
+    for (number, command) in sample_commands().iter().enumerate() {
+        seeds.add(
+            "group0",
+            &format!("command-{number}"),
+            headed(1, &command.encode()),
+        );
+    }
     let refused = Error::not_found("no keyspace x").with_help("keyspaces", "a, b");
     seeds.add(
         "group0",
         &"refused",
         headed(2, &encode_outcome(&Err(refused))),
     );
-    seeds.add("group0", &"done", headed(2, &encode_outcome(&Ok(()))));
+    seeds.add("group0", &"done", headed(2, &encode_outcome(&Ok(5))));
+}
+
+fn sample_place(number: u32) -> NodePlace {
+    NodePlace {
+        node_address: format!("10.0.0.{number}:7500"),
+        rpc_address: format!("http://10.0.0.{number}:7400"),
+        zone: "a".to_owned(),
+        region: "eu".to_owned(),
+    }
+}
+
+fn sample_node(number: u32) -> NodeRecord {
+    NodeRecord {
+        installation: u128::from(number),
+        place: sample_place(number),
+        state: NodeState::Up,
+    }
+}
+
+/// Three nodes, and one of four tablets on its way to two of them.
+fn sample_topology() -> Topology {
+    let mut topology = Topology::new(sample_node(1), 4, 3);
+    for number in [2, 3] {
+        let place = sample_place(number);
+        topology
+            .add_node(u128::from(number), place)
+            .expect("taken in");
+    }
+    let nodes = BTreeSet::from([NodeId(2), NodeId(3)]);
+    topology.place(2, 0, &nodes, 9).expect("decided");
+    topology
+}
+
+/// One command of every kind.
+fn sample_commands() -> Vec<SystemCommand> {
+    vec![
+        SystemCommand::Bootstrap {
+            cluster_id: 7,
+            tablets: 4,
+            replication: 3,
+            node: sample_node(1),
+        },
+        SystemCommand::AddNode {
+            installation: 8,
+            place: sample_place(2),
+        },
+        SystemCommand::SetNodeState {
+            node: NodeId(2),
+            state: NodeState::Draining,
+        },
+        SystemCommand::Place {
+            group: 1,
+            version: 2,
+            nodes: BTreeSet::from([NodeId(1), NodeId(2)]),
+        },
+        SystemCommand::Settled {
+            group: 1,
+            version: 2,
+        },
+        SystemCommand::SetReplication(5),
+    ]
 }
 
 /// A statement, a result and an item with a value of every type.

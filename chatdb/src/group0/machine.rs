@@ -7,24 +7,38 @@
 use crate::error::{Error, ErrorKind, Result};
 use crate::group0::command::{SystemCommand, encode_outcome};
 use crate::group0::state::{STATE_BYTES_MAX, SystemState};
+use crate::group0::topology::Topology;
 use crate::schema::Catalog;
 use crate::tablet::Tablet;
 use bytes::Bytes;
+use lsm::TableId;
 use lsm::vfs::Vfs;
-use parking_lot::{Mutex, RwLock};
+use parking_lot::{Condvar, Mutex, RwLock};
 use raft::{Applied, CommittedBatch, LogId, StateMachine};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::sync::watch;
 
-/// Group 0's state, shared by its state machine, the planner and the maintenance thread.
+/// Group 0's state, shared by its state machine, the planner, the steward and the maintenance threads.
 pub(crate) struct System {
     vfs: Arc<dyn Vfs>,
     dir: PathBuf,
+    /// Held while the state file is written.
+    saving: Mutex<()>,
     state: Mutex<SystemState>,
     /// The catalog, for readers that must not wait for an apply.
     catalog: RwLock<Arc<Catalog>>,
-    tablets: RwLock<Vec<Arc<Tablet>>>,
+    /// Nodes and tablets, for readers and for who waits for a change of them.
+    topology: watch::Sender<Arc<Topology>>,
+    /// Tables with smaller ids were made; some of them may be dropped again.
+    tables_made: Mutex<u32>,
+    /// Rung when there are more, and when the node closes.
+    more_tables: Condvar,
+    is_closed: AtomicBool,
+    tablets: RwLock<BTreeMap<u64, Arc<Tablet>>>,
 }
 
 impl fmt::Debug for System {
@@ -55,12 +69,16 @@ impl System {
         } else {
             SystemState::default()
         };
-        let catalog = RwLock::new(Arc::clone(&state.catalog));
         Ok(Self {
             vfs,
             dir: dir.to_owned(),
+            saving: Mutex::default(),
+            catalog: RwLock::new(Arc::clone(&state.catalog)),
+            topology: watch::Sender::new(Arc::clone(&state.topology)),
+            tables_made: Mutex::new(state.catalog.next_table_id()),
+            more_tables: Condvar::new(),
+            is_closed: AtomicBool::new(false),
             state: Mutex::new(state),
-            catalog,
             tablets: RwLock::default(),
         })
     }
@@ -80,16 +98,55 @@ impl System {
         self.state.lock().clone()
     }
 
-    /// From now on schema commands are told to these tablets too; what is known is told now.
+    /// Nodes and tablets as of the last applied decision.
+    pub(crate) fn topology(&self) -> Arc<Topology> {
+        Arc::clone(&self.topology.borrow())
+    }
+
+    /// Tells of every change of nodes and tablets.
+    pub(crate) fn watch_topology(&self) -> watch::Receiver<Arc<Topology>> {
+        self.topology.subscribe()
+    }
+
+    /// From now on schema commands are told to this tablet too; what is known is told now.
     pub(crate) fn attach(&self, tablet: &Arc<Tablet>) -> Result<()> {
         let state = self.state.lock();
         tablet.define_tables(&state.catalog, &[])?;
-        self.tablets.write().push(Arc::clone(tablet));
+        let group = tablet.group_id();
+        self.tablets.write().insert(group, Arc::clone(tablet));
         Ok(())
+    }
+
+    /// The tablet is told nothing any more.
+    pub(crate) fn detach(&self, group: u64) {
+        self.tablets.write().remove(&group);
+    }
+
+    /// Waits until a table of this id was made, as far as this node has heard. False when the node
+    /// closes before. Blocks; the caller must not hold what applying a schema command takes.
+    pub(crate) fn wait_table(&self, table: TableId) -> bool {
+        let mut made = self.tables_made.lock();
+        while *made <= table.0 {
+            if self.is_closed.load(Ordering::Acquire) {
+                return false;
+            }
+            self.more_tables.wait(&mut made);
+        }
+        true
+    }
+
+    /// Lets go of who waits.
+    pub(crate) fn close(&self) {
+        // Under the lock, or who has just looked would sleep through it.
+        let made = self.tables_made.lock();
+        self.is_closed.store(true, Ordering::Release);
+        drop(made);
+        self.more_tables.notify_all();
     }
 
     /// Writes the state file. Returns the applied index that it holds.
     pub(crate) fn save(&self) -> Result<u64> {
+        let _one_at_a_time = self.saving.lock();
         let state = self.state();
         let bytes = state.encode();
         let write = || -> lsm::Result<()> {
@@ -107,30 +164,63 @@ impl System {
         Ok(state.applied.map_or(0, |applied| applied.index))
     }
 
-    fn apply(&self, command: &Bytes) -> Result<()> {
+    /// Applies one command of entry `index`; the value is the id of an added node, else 0.
+    fn apply(&self, command: &Bytes, index: u64) -> Result<u64> {
+        let mut state = self.state.lock();
+        let mut topology = Topology::clone(&state.topology);
+        let mut value = 0;
         match SystemCommand::decode(command)? {
             SystemCommand::Bootstrap {
                 cluster_id,
                 tablets,
+                replication,
+                node,
             } => {
-                let mut state = self.state.lock();
                 if state.cluster_id == 0 {
                     state.cluster_id = cluster_id;
-                    state.tablets = SystemState::even_tablets(tablets);
+                    topology = Topology::new(node, tablets, replication);
                 }
             }
             SystemCommand::Ddl(command) => {
-                let mut state = self.state.lock();
                 let next = Arc::new(state.catalog.apply_ddl(&command)?);
-                let dropped = next.dropped_since(&state.catalog);
-                for tablet in self.tablets.read().iter() {
-                    tablet.define_tables(&next, &dropped)?;
-                }
-                *self.catalog.write() = Arc::clone(&next);
-                state.catalog = next;
+                self.publish_catalog(&mut state, next)?;
+                return Ok(0);
             }
+            SystemCommand::AddNode {
+                installation,
+                place,
+            } => value = u64::from(topology.add_node(installation, place)?.0),
+            SystemCommand::SetNodeState { node, state } => topology.set_node_state(node, state)?,
+            SystemCommand::Place {
+                group,
+                version,
+                nodes,
+            } => topology.place(group, version, &nodes, index)?,
+            SystemCommand::Settled { group, version } => topology.settle(group, version)?,
+            SystemCommand::SetReplication(count) => topology.replication = count,
         }
+        self.publish_topology(&mut state, Arc::new(topology));
+        Ok(value)
+    }
+
+    /// Defines the tables in all tablets first and shows the catalog after.
+    fn publish_catalog(&self, state: &mut SystemState, next: Arc<Catalog>) -> Result<()> {
+        let dropped = next.dropped_since(&state.catalog);
+        for tablet in self.tablets.read().values() {
+            tablet.define_tables(&next, &dropped)?;
+        }
+        *self.catalog.write() = Arc::clone(&next);
+        *self.tables_made.lock() = next.next_table_id();
+        self.more_tables.notify_all();
+        state.catalog = next;
         Ok(())
+    }
+
+    fn publish_topology(&self, state: &mut SystemState, next: Arc<Topology>) {
+        if *state.topology != *next {
+            state.topology = Arc::clone(&next);
+            self.topology.send_replace(next);
+        }
     }
 
     fn advance(&self, id: LogId) {
@@ -162,7 +252,7 @@ impl StateMachine for SystemMachine {
     fn apply(&mut self, batch: CommittedBatch) -> raft::Result<Vec<Bytes>> {
         let mut responses = Vec::with_capacity(batch.commands.len());
         for command in &batch.commands {
-            let outcome = self.0.apply(command);
+            let outcome = self.0.apply(command, batch.id.index);
             match &outcome {
                 Err(error) if !error.is_deterministic() => {
                     return Err(raft::Error::new(

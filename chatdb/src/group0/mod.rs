@@ -1,12 +1,18 @@
-//! Group 0: the raft group that decides what all others obey - identity, tablets, schema.
+//! Group 0: the raft group that decides what all others obey - identity, nodes, tablets, schema.
 //!
-//! Its state is small, so it is kept whole in memory and saved as one file; the raft log has what
-//! came after. Service leases, node membership and id allocation are not built yet.
+//! Every node has a replica of it and follows its log. Its state is small, so it is kept whole in
+//! memory and saved as one file; the raft log has what came after. Service leases and id allocation
+//! are not built yet.
 
 mod command;
 mod machine;
+pub(crate) mod placement;
 mod state;
+mod topology;
 
 pub(crate) use command::{SystemCommand, TABLETS_MAX, decode_outcome, encode_outcome};
 pub(crate) use machine::{System, SystemMachine};
-pub(crate) use state::{SystemState, TabletRange};
+pub(crate) use state::SystemState;
+pub(crate) use topology::{
+    NodePlace, NodeRecord, NodeState, REPLICATION_MAX, TabletRange, TabletRecord, Topology,
+};

@@ -2,16 +2,16 @@
 //!
 //! The file `group0/state` is
 //! `magic 8 | body length u32 | body | xxh3-64 of all before u64`, little endian, and the body
-//! `term u64 | node u64 | index u64 | membership | cluster u128 | count u32 |
-//! count * (group u64 | first token u64 | last token u64) | catalog`, where membership and catalog
-//! have their length as u32 before them. Index 0 means that nothing was applied. The file is written
+//! `term u64 | node u64 | index u64 | membership | cluster u128 | topology | catalog`, where
+//! membership, topology and catalog have their length as u32 before them. Index 0 means that nothing was applied. The file is written
 //! beside and renamed over, so that it is always whole; anything else is damage.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use crate::error::{Error, Result};
-use crate::group0::command::TABLETS_MAX;
+use crate::group0::topology::Topology;
 use crate::schema::Catalog;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
+use lsm::encoding::Reader;
 use raft::{LeaderId, LogId};
 use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_64;
@@ -22,14 +22,6 @@ const CHECK_BYTES: usize = 8;
 /// The largest state file that is believed, in bytes.
 pub(crate) const STATE_BYTES_MAX: u64 = 256 * 1024 * 1024;
 
-/// A tablet: a raft group and the tokens it holds, both ends included.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct TabletRange {
-    pub(crate) group: u64,
-    pub(crate) first: u64,
-    pub(crate) last: u64,
-}
-
 /// Everything that group 0 decides.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct SystemState {
@@ -39,37 +31,13 @@ pub(crate) struct SystemState {
     pub(crate) membership: Bytes,
     /// The cluster's identity; 0 before bootstrap.
     pub(crate) cluster_id: u128,
-    /// The tablets in token order.
-    pub(crate) tablets: Vec<TabletRange>,
+    /// Nodes and tablets.
+    pub(crate) topology: Arc<Topology>,
     /// Keyspaces and tables.
     pub(crate) catalog: Arc<Catalog>,
 }
 
 impl SystemState {
-    /// Cuts the tokens into `count` even ranges for groups 1 ..= count.
-    pub(crate) fn even_tablets(count: u32) -> Vec<TabletRange> {
-        let count = u64::from(count.clamp(1, TABLETS_MAX));
-        let width = u64::MAX
-            .checked_div(count)
-            .unwrap_or(u64::MAX)
-            .saturating_add(1);
-        (0..count)
-            .map(|number| {
-                let first = width.saturating_mul(number);
-                let is_last = number.saturating_add(1) == count;
-                TabletRange {
-                    group: number.saturating_add(1),
-                    first,
-                    last: if is_last {
-                        u64::MAX
-                    } else {
-                        first.saturating_add(width).saturating_sub(1)
-                    },
-                }
-            })
-            .collect()
-    }
-
     pub(crate) fn encode(&self) -> Bytes {
         let mut body = BytesMut::new();
         let applied = self.applied.unwrap_or_default();
@@ -78,12 +46,9 @@ impl SystemState {
         body.put_u64_le(applied.index);
         put_part(&mut body, &self.membership);
         body.put_u128_le(self.cluster_id);
-        body.put_u32_le(u32::try_from(self.tablets.len()).unwrap_or(0));
-        for tablet in &self.tablets {
-            body.put_u64_le(tablet.group);
-            body.put_u64_le(tablet.first);
-            body.put_u64_le(tablet.last);
-        }
+        let mut topology = Vec::new();
+        self.topology.put(&mut topology);
+        put_part(&mut body, &topology);
         put_part(&mut body, &self.catalog.encode());
         let mut bytes = BytesMut::new();
         bytes.put_slice(MAGIC);
@@ -126,26 +91,18 @@ impl SystemState {
         let index = body.try_get_u64_le().ok()?;
         let membership = Bytes::copy_from_slice(take_part(body)?);
         let cluster_id = body.try_get_u128_le().ok()?;
-        let count = body
-            .try_get_u32_le()
-            .ok()
-            .filter(|&count| count <= TABLETS_MAX)?;
-        let tablets = (0..count)
-            .map(|_| {
-                Some(TabletRange {
-                    group: body.try_get_u64_le().ok()?,
-                    first: body.try_get_u64_le().ok()?,
-                    last: body.try_get_u64_le().ok()?,
-                })
-            })
-            .collect::<Option<Vec<_>>>()?;
+        let mut reader = Reader::new(take_part(body)?);
+        let topology = Topology::take(&mut reader).ok()?;
+        if !reader.is_empty() {
+            return None;
+        }
         let catalog = take_part(body)?;
         let leader = LeaderId { term, node };
         let state = Self {
             applied: (index > 0).then_some(LogId { leader, index }),
             membership,
             cluster_id,
-            tablets,
+            topology: Arc::new(topology),
             catalog: Arc::default(),
         };
         Some((state, catalog))
@@ -173,19 +130,7 @@ fn take_part<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn tablets_cover_every_token_once() {
-        for count in [1, 2, 3, 4, 7, 256] {
-            let tablets = SystemState::even_tablets(count);
-            assert_eq!(tablets.len(), usize::try_from(count).unwrap());
-            assert_eq!(tablets.first().unwrap().first, 0);
-            assert_eq!(tablets.last().unwrap().last, u64::MAX);
-            for pair in tablets.windows(2) {
-                assert_eq!(pair[0].last + 1, pair[1].first);
-            }
-        }
-    }
+    use crate::group0::topology::tests::record;
 
     #[test]
     fn state_survives_its_bytes_and_refuses_any_flipped_bit() {
@@ -196,7 +141,7 @@ mod tests {
             }),
             membership: Bytes::from_static(b"members"),
             cluster_id: 0xabc,
-            tablets: SystemState::even_tablets(4),
+            topology: Arc::new(Topology::new(record(1, "zone"), 4, 3)),
             catalog: Arc::default(),
         };
         let bytes = state.encode();

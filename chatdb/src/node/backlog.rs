@@ -1,11 +1,11 @@
 //! The raft logs of a node as the source of streams that are behind.
 
 use crate::command::ChangeParts;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::group0::System;
+use crate::node::tablets::Tablets;
 use crate::stream::hub::Event;
 use crate::stream::receiver::{Backlog, Source};
-use crate::tablet::Tablet;
 use raft::LogRead;
 use std::sync::Arc;
 
@@ -15,28 +15,23 @@ const READ_BYTES: usize = 256 * 1024;
 /// The logs of all tablets and the catalog that names what is in them.
 #[derive(Debug)]
 pub(super) struct NodeLog {
-    tablets: Vec<Arc<Tablet>>,
+    tablets: Arc<Tablets>,
     system: Arc<System>,
 }
 
 impl NodeLog {
-    pub(super) fn new(tablets: impl Iterator<Item = Arc<Tablet>>, system: Arc<System>) -> Self {
-        Self {
-            tablets: tablets.collect(),
-            system,
-        }
+    pub(super) fn new(tablets: Arc<Tablets>, system: Arc<System>) -> Self {
+        Self { tablets, system }
     }
 }
 
 impl Source for NodeLog {
     fn read(&self, group: u64, from: u64, upto: u64) -> Result<Backlog> {
-        let tablet = self
-            .tablets
-            .iter()
-            .find(|tablet| tablet.group_id() == group);
-        let open = tablet.and_then(|tablet| tablet.group().map(|raft| (tablet, raft)));
-        let (tablet, raft) =
-            open.ok_or_else(|| Error::bug(format!("a stream asks for unknown group {group}")))?;
+        let place = self.tablets.get(group).ok_or_else(|| {
+            let message = format!("tablet {group} has left this node");
+            Error::new(ErrorKind::Unavailable, message)
+        })?;
+        let (tablet, raft) = (&place.tablet, &place.group);
         let oldest = tablet.oldest_for_streams();
         if from < oldest {
             return Ok(Backlog::Purged { oldest });

@@ -48,6 +48,10 @@ impl Vfs for Beneath {
         self.0.create_dir_all(dir)
     }
 
+    fn remove_dir(&self, dir: &Path) -> Result<()> {
+        self.0.remove_dir(dir)
+    }
+
     fn sync_dir(&self, dir: &Path) -> Result<()> {
         self.0.sync_dir(dir)
     }

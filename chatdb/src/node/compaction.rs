@@ -12,9 +12,11 @@
 //! the file system in steps of a few milliseconds through the same bucket.
 
 use crate::error::Result;
+use crate::node::tablets::Tablets;
 use crate::tablet::Tablet;
 use lsm::{CompactionOutcome, MergePace};
 use parking_lot::{Condvar, Mutex};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -33,16 +35,17 @@ const FAIR_TURN: u64 = 4;
 /// What is due where, and how fast it may go.
 #[derive(Debug)]
 pub(super) struct Scheduler {
-    tablets: Vec<Arc<Tablet>>,
+    tablets: Arc<Tablets>,
     state: Mutex<State>,
     changed: Condvar,
     bucket: Bucket,
     stop: AtomicBool,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct State {
-    places: Vec<Place>,
+    /// By group.
+    places: BTreeMap<u64, Place>,
     turns: u64,
 }
 
@@ -62,14 +65,13 @@ struct Place {
 impl State {
     /// The tablet for the next merge: the one furthest behind, or in every fourth turn the one that
     /// waited longest.
-    fn choose(&mut self) -> Option<usize> {
+    fn choose(&mut self) -> Option<u64> {
         let is_fair_turn = (self.turns + 1).is_multiple_of(FAIR_TURN);
         let candidates = self
             .places
-            .iter()
-            .enumerate()
+            .iter_mut()
             .filter(|(_, place)| place.is_due && !place.is_busy);
-        let (at, _) = candidates.max_by_key(|(_, place)| {
+        let (group, place) = candidates.max_by_key(|(_, place)| {
             let waited = u64::MAX - place.served;
             if is_fair_turn {
                 (waited, place.backlog_bytes)
@@ -78,20 +80,19 @@ impl State {
             }
         })?;
         self.turns += 1;
-        self.places[at].is_busy = true;
+        place.is_busy = true;
         // Cleared before the merge looks, so that what comes meanwhile is not forgotten.
-        self.places[at].is_due = false;
-        self.places[at].served = self.turns;
-        Some(at)
+        place.is_due = false;
+        place.served = self.turns;
+        Some(*group)
     }
 }
 
 impl Scheduler {
-    pub(super) fn new(tablets: Vec<Arc<Tablet>>) -> Self {
-        let places = vec![Place::default(); tablets.len()];
+    pub(super) fn new(tablets: Arc<Tablets>) -> Self {
         Self {
             tablets,
-            state: Mutex::new(State { places, turns: 0 }),
+            state: Mutex::new(State::default()),
             changed: Condvar::new(),
             bucket: Bucket::new(),
             stop: AtomicBool::new(false),
@@ -100,8 +101,13 @@ impl Scheduler {
 
     /// Something may be due in every tablet.
     pub(super) fn wake(&self) {
-        for place in &mut self.state.lock().places {
-            place.is_due = true;
+        let open = self.tablets.list();
+        {
+            let mut state = self.state.lock();
+            for place in open {
+                let entry = state.places.entry(place.tablet.group_id());
+                entry.or_default().is_due = true;
+            }
         }
         self.changed.notify_all();
     }
@@ -118,7 +124,7 @@ impl Scheduler {
     /// Waits until something may be due, at most `limit`.
     pub(super) fn wait(&self, limit: Duration) {
         let mut state = self.state.lock();
-        let is_due = state.places.iter().any(|it| it.is_due && !it.is_busy);
+        let is_due = state.places.values().any(|it| it.is_due && !it.is_busy);
         if !is_due && !self.stop.load(Ordering::Acquire) {
             self.changed.wait_for(&mut state, limit);
         }
@@ -137,23 +143,29 @@ impl Scheduler {
     pub(super) fn work(&self, now_ms: impl Fn() -> u64, after_each: impl Fn()) -> Result<()> {
         while !self.stop.load(Ordering::Acquire) {
             self.measure(now_ms());
-            let Some(at) = self.state.lock().choose() else {
+            let Some(group) = self.state.lock().choose() else {
                 // What readers still had after the merge that replaced it, and dropped tables.
-                self.tablets.iter().for_each(|tablet| self.remove(tablet));
+                for place in self.tablets.list() {
+                    self.remove(&place.tablet);
+                }
                 return Ok(());
             };
-            let outcome = self.tablets[at].engine().compact(now_ms(), self);
+            let Some(place) = self.tablets.get(group) else {
+                // It has left the node.
+                self.state.lock().places.remove(&group);
+                continue;
+            };
+            let outcome = place.tablet.engine().compact(now_ms(), self);
             let is_done = matches!(outcome, Ok(CompactionOutcome::Done(_)));
-            {
-                let mut state = self.state.lock();
-                state.places[at].is_busy = false;
-                state.places[at].is_due |= is_done;
+            if let Some(place) = self.state.lock().places.get_mut(&group) {
+                place.is_busy = false;
+                place.is_due |= is_done;
             }
             after_each();
-            self.remove(&self.tablets[at]);
+            self.remove(&place.tablet);
             if let CompactionOutcome::Done(report) = outcome? {
                 tracing::debug!(
-                    tablet = self.tablets[at].group_id(),
+                    tablet = group,
                     reason = report.reason.name(),
                     micros = report.micros,
                     "compacted a tablet"
@@ -175,16 +187,17 @@ impl Scheduler {
 
     /// Looks at what is due in each tablet; not under the lock, which finished merges wait for.
     fn measure(&self, now_ms: u64) {
-        let backlogs: Vec<u64> = self
+        let backlogs: BTreeMap<u64, u64> = self
             .tablets
+            .list()
             .iter()
-            .map(|tablet| tablet.engine().backlog_bytes(now_ms))
+            .map(|place| &place.tablet)
+            .map(|tablet| (tablet.group_id(), tablet.engine().backlog_bytes(now_ms)))
             .collect();
-        let total: u64 = backlogs.iter().sum();
+        let total: u64 = backlogs.values().sum();
         self.bucket.backlog_bytes.store(total, Ordering::Relaxed);
-        let mut state = self.state.lock();
-        for (place, backlog) in state.places.iter_mut().zip(backlogs) {
-            place.backlog_bytes = backlog;
+        for (group, place) in &mut self.state.lock().places {
+            place.backlog_bytes = backlogs.get(group).copied().unwrap_or(0);
         }
     }
 }
@@ -265,19 +278,19 @@ mod tests {
             ..Place::default()
         };
         let mut state = State {
-            places: vec![place(10), place(1000), place(20)],
+            places: BTreeMap::from([(0, place(10)), (1, place(1000)), (2, place(20))]),
             turns: 0,
         };
         let mut order = Vec::new();
         for _ in 0..12 {
             let at = state.choose().expect("due");
-            state.places[at].is_busy = false;
-            state.places[at].is_due = true;
+            let place = state.places.get_mut(&at).expect("a place");
+            (place.is_busy, place.is_due) = (false, true);
             order.push(at);
         }
         assert_eq!(order, [1, 1, 1, 2, 1, 1, 1, 0, 1, 1, 1, 2]);
         // One that is busy is left alone, and nothing is left when all are.
-        state.places[1].is_busy = true;
+        state.places.get_mut(&1).expect("a place").is_busy = true;
         assert_ne!(state.choose(), Some(1));
         assert!(state.choose().is_some());
         assert_eq!(state.choose(), None);

@@ -3,7 +3,7 @@
 use crate::cql::{Parsed, parse};
 use crate::db::statement::Statement;
 use crate::error::{Error, Result};
-use crate::group0::{SystemCommand, decode_outcome};
+use crate::group0::SystemCommand;
 use crate::node::Node;
 use crate::node::open::blocking;
 use crate::plan::{Plan, Request, WritePlan, plan, plan_batch};
@@ -26,7 +26,7 @@ impl Node {
         self.metrics.statement(kind, took, outcome.as_ref().err());
         let mut result = outcome?;
         result.stats.elapsed_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        result.stats.node = Some(1);
+        result.stats.node = Some(u64::from(self.id.0));
         Ok(result)
     }
 
@@ -98,9 +98,7 @@ impl Node {
 
     /// Every tablet of this node knows the change when this returns.
     async fn change_schema(&self, command: DdlCommand) -> Result<ResultSet> {
-        let bytes = SystemCommand::Ddl(command).encode();
-        let proposed = self.group0.propose(bytes).await?;
-        decode_outcome(&proposed.response)?;
+        self.decider.decide(SystemCommand::Ddl(command)).await?;
         Ok(ResultSet::empty())
     }
 
@@ -109,9 +107,11 @@ impl Node {
         let Some(first) = tokens.first() else {
             return Ok(ResultSet::empty());
         };
+        let topology = self.system.topology();
+        let group = |token: u64| topology.tablet_of(token).map(|it| it.range.group);
         let place = self.tablet_of(*first)?;
         for token in &tokens {
-            if self.tablet_of(*token)?.range.group != place.range.group {
+            if group(*token) != group(*first) {
                 return Err(Error::invalid(
                     "the batch writes to several tablets; a batch is atomic in one tablet only",
                 )
@@ -130,7 +130,7 @@ impl Node {
         let proposed = place.group.propose(command).await?;
         let mut result = write.result(&proposed.response)?;
         result.position = Some(Position {
-            group: place.range.group,
+            group: place.tablet.group_id(),
             index: proposed.index,
             op: proposed.op,
         });

@@ -72,6 +72,11 @@ impl Installation {
         Err(damaged(path, at, &expected, bytes))
     }
 
+    /// The number itself, by which a cluster recognizes the directory.
+    pub(super) fn number(self) -> u128 {
+        self.0
+    }
+
     /// The number of one part of the installation.
     pub(super) fn seed(self, part: u64) -> u64 {
         xxh3(part, &self.0.to_le_bytes())

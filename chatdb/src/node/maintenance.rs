@@ -18,6 +18,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::group0::System;
 use crate::node::compaction::Scheduler;
 use crate::node::environment::now_ms;
+use crate::node::tablets::Tablets;
 use crate::tablet::Tablet;
 use lsm::log::Log;
 use lsm::{Debt, Limits, MemoryBudget, Pace, PaceOptions};
@@ -143,7 +144,7 @@ impl Pressure {
 pub(crate) struct Work {
     pub(crate) options: EmbeddedOptions,
     pub(crate) pressure: Arc<Pressure>,
-    pub(crate) tablets: Vec<Arc<Tablet>>,
+    pub(crate) tablets: Arc<Tablets>,
     pub(crate) system: Arc<System>,
     pub(crate) group0: Group,
     pub(crate) log: Log,
@@ -161,7 +162,7 @@ impl Maintenance {
     pub(crate) fn start(work: &Work) -> Result<Self> {
         let mut maintenance = Self {
             pressure: Arc::clone(&work.pressure),
-            scheduler: Arc::new(Scheduler::new(work.tablets.clone())),
+            scheduler: Arc::new(Scheduler::new(Arc::clone(&work.tablets))),
             threads: Vec::new(),
         };
         let (flush, compact) = (work.clone(), work.clone());
@@ -259,7 +260,8 @@ impl Work {
         for tablet in self.due() {
             tablet.freeze()?;
         }
-        for tablet in &self.tablets {
+        for place in self.tablets.list() {
+            let tablet = &place.tablet;
             let mut wrote = false;
             while tablet.engine().flush_step()? {
                 wrote = true;
@@ -267,7 +269,10 @@ impl Work {
                     return Ok(());
                 }
             }
-            tablet.release_log(self.retention_per_tablet())?;
+            // As for group 0: nothing is let go that a new replica would miss.
+            if self.options.cluster.is_none() {
+                tablet.release_log(self.retention_per_tablet())?;
+            }
             if wrote {
                 self.pressure.compact.ring();
             }
@@ -281,35 +286,33 @@ impl Work {
     }
 
     /// The tablets whose memtables have to be frozen now.
-    fn due(&self) -> Vec<&Arc<Tablet>> {
+    fn due(&self) -> Vec<Arc<Tablet>> {
         let sized = |tablet: &Arc<Tablet>| tablet.engine().memory_bytes() as u64;
-        let mut due: Vec<&Arc<Tablet>> = self
-            .tablets
-            .iter()
-            .filter(|tablet| sized(tablet) > self.options.tablet_memtable_bytes)
-            .collect();
+        let all: Vec<Arc<Tablet>> = self.open_tablets().collect();
+        let is_big = |tablet: &&Arc<Tablet>| sized(tablet) > self.options.tablet_memtable_bytes;
+        let mut due: Vec<Arc<Tablet>> = all.iter().filter(is_big).cloned().collect();
         self.measure();
         if due.is_empty() && self.pressure.memory.is_used_up() {
-            due.extend(self.tablets.iter().max_by_key(|tablet| sized(tablet)));
+            due.extend(all.iter().max_by_key(|tablet| sized(tablet)).cloned());
         }
         if self.log.metrics().segment_bytes > self.options.log_bytes_max
             && let Some((group, _)) = self.log.oldest_pinned()
         {
-            due.extend(
-                self.tablets
-                    .iter()
-                    .filter(|tablet| tablet.group_id() == group.0),
-            );
+            due.extend(all.into_iter().filter(|it| it.group_id() == group.0));
         }
         due
+    }
+
+    fn open_tablets(&self) -> impl Iterator<Item = Arc<Tablet>> {
+        let places = self.tablets.list().into_iter();
+        places.map(|place| Arc::clone(&place.tablet))
     }
 
     /// Tells the writers how much work waits.
     fn measure(&self) {
         let now_ms = now_ms();
         let debts = self
-            .tablets
-            .iter()
+            .open_tablets()
             .map(|tablet| tablet.engine().debt(now_ms));
         let debt = debts.fold(Debt::default(), Debt::and);
         self.pressure.pace.update(debt);
@@ -320,7 +323,10 @@ impl Work {
         let durable = self.group0.status().durable.map_or(0, |id| id.index);
         if self.system.applied_index() > durable {
             let index = self.system.save()?;
-            self.group0.flushed(index, index + 1)?;
+            // New nodes read the log from its beginning, until raft snapshots carry the state to them.
+            if self.options.cluster.is_none() {
+                self.group0.flushed(index, index + 1)?;
+            }
         }
         Ok(())
     }

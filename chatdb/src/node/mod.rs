@@ -3,46 +3,62 @@
 //! # The directory
 //!
 //! ```text
-//! LOCK          held by the one process that has the directory open
-//! installation  a random number, drawn once, that log and tablets mix into their checksums
-//! log/          the shared log of all raft groups; the only write-ahead log
-//! group0/state  identity, tablets, schema
-//! tablets/<n>/  manifest and SSTables of the tablet of group n
+//! LOCK            held by the one process that has the directory open
+//! installation    a random number, drawn once, that log and tablets mix into their checksums
+//! node            which node of which cluster the directory is
+//! log/            the shared log of all raft groups; the only write-ahead log
+//! group0/state    nodes, tablets, schema
+//! tablets/<n.g>/  manifest and SSTables of the replica of generation g of the tablet of group n
 //! ```
 //!
 //! # Opening
 //!
-//! Group 0 is recovered completely first. Then each tablet learns all tables and replays its part of
-//! the log, all tablets at the same time. When [`Node::open`] returns, every write that was ever
-//! acknowledged is visible.
+//! An empty directory becomes the first node of a new cluster or joins one. Group 0 is recovered first.
+//! Then each tablet that it names for this node learns all tables and replays its part of the log, all
+//! tablets at the same time. When [`Node::open`] of a cluster of one node returns, every write that was
+//! ever acknowledged is visible; in a larger cluster the leader of a tablet answers for that.
+//!
+//! # While it runs
+//!
+//! The steward (`node/steward.rs`) does what group 0 decides: it opens and destroys replicas, leads
+//! moves, and makes the decisions while this node leads group 0.
 //!
 //! # Closing
 //!
-//! [`Node::close`] refuses new work, ends the subscriptions, stops the groups and flushes the log.
-//! Memtables are left to the log: what is in it need not be written twice.
+//! [`Node::close`] hands leaderships to others, refuses new work, ends the subscriptions, stops the
+//! groups and flushes the log. Memtables are left to the log: what is in it need not be written twice.
 
 mod backlog;
 mod beneath;
+pub(crate) mod cluster;
 mod compaction;
+pub(crate) mod decide;
 pub(crate) mod environment;
 mod execute;
+mod identity;
 mod installation;
+mod join;
 pub(crate) mod maintenance;
 mod numbers;
 mod open;
+pub(crate) mod opener;
 mod read;
 mod status;
+mod steward;
+pub(crate) mod tablets;
 
 use crate::cql::Parsed;
 use crate::db::options::EmbeddedOptions;
 use crate::error::{Error, ErrorKind, Result};
-use crate::group0::{System, TabletRange};
+use crate::group0::System;
 use crate::node::backlog::NodeLog;
+use crate::node::decide::Decider;
 use crate::node::maintenance::{Maintenance, Pressure};
+use crate::node::steward::Steward;
+use crate::node::tablets::{TabletPlace, Tablets};
 use crate::stream::hub::Hub;
 use crate::stream::receiver::Receiver;
 use crate::stream::subscription::{SubscribeOptions, Subscription};
-use crate::tablet::Tablet;
 use crate::telemetry::NodeMetrics;
 use bytes::Bytes;
 use lsm::ReadAdmission;
@@ -50,24 +66,27 @@ use lsm::log::Log;
 use lsm::vfs::Lock;
 use parking_lot::Mutex;
 use quick_cache::sync::Cache;
-use raft::{Group, Host};
+use raft::{Group, Host, NodeId};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
 
 pub(crate) use numbers::TabletNumbers;
 
-/// One database in this process.
+/// One node of a database, in this process.
 pub(crate) struct Node {
     options: EmbeddedOptions,
+    id: NodeId,
     cluster_id: u128,
     started: Instant,
     log: Log,
     group0: Group,
     system: Arc<System>,
-    tablets: Vec<TabletPlace>,
+    decider: Arc<Decider>,
+    tablets: Arc<Tablets>,
     hub: Arc<Hub>,
     pressure: Arc<Pressure>,
     /// Parsed statements by text.
@@ -84,17 +103,12 @@ pub(crate) struct Node {
     running: Mutex<Option<Running>>,
 }
 
-/// A tablet with its tokens and its raft group.
-#[derive(Debug)]
-struct TabletPlace {
-    range: TabletRange,
-    tablet: Arc<Tablet>,
-    group: Group,
-}
-
 /// What closing takes apart.
 struct Running {
-    host: Host,
+    steward: Steward,
+    host: Arc<Host>,
+    /// Answers the calls of other nodes.
+    transport: Option<JoinHandle<raft::Result<()>>>,
     maintenance: Maintenance,
     lock: Box<dyn Lock>,
 }
@@ -102,6 +116,7 @@ struct Running {
 impl fmt::Debug for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Node")
+            .field("id", &self.id.0)
             .field("data", &self.options.data)
             .field("tablets", &self.tablets.len())
             .finish_non_exhaustive()
@@ -118,8 +133,8 @@ impl Node {
     /// Begins a subscription.
     pub(crate) fn subscribe(&self, options: SubscribeOptions) -> Result<Subscription> {
         self.check_open()?;
-        let tablets = self.tablets.iter().map(|place| Arc::clone(&place.tablet));
-        let source = Arc::new(NodeLog::new(tablets, Arc::clone(&self.system)));
+        let source = NodeLog::new(Arc::clone(&self.tablets), Arc::clone(&self.system));
+        let source = Arc::new(source);
         let hub = Arc::clone(&self.hub);
         let receiver = Receiver::new(hub, source, options.topics, options.cursor.as_ref())?;
         Ok(Subscription::embedded(receiver))
@@ -131,16 +146,25 @@ impl Node {
         let Some(running) = self.running.lock().take() else {
             return Ok(());
         };
-        self.hub.close();
         let Running {
+            steward,
             host,
+            transport,
             maintenance,
             lock,
         } = running;
+        steward.stop().await;
+        self.hand_over().await;
+        self.hub.close();
+        self.system.close();
         tokio::task::spawn_blocking(move || maintenance.stop())
             .await
             .map_err(|cause| Error::bug("closing panicked").with_source(cause))?;
+        let host = Arc::try_unwrap(host).map_err(|_| Error::bug("the raft host is in use"))?;
         host.stop().await?;
+        if let Some(transport) = transport {
+            transport.abort();
+        }
         drop(lock);
         Ok(())
     }
@@ -164,7 +188,8 @@ impl Node {
     /// Whether the node can do its work: it is open and every raft group runs and is led.
     pub(crate) fn check_health(&self) -> Result<()> {
         self.check_open()?;
-        let groups = self.tablets.iter().map(|place| &place.group);
+        let places = self.tablets.list();
+        let groups = places.iter().map(|place| &place.group);
         for group in groups.chain([&self.group0]) {
             let status = group.status();
             if let Some(failure) = status.failure {
@@ -185,15 +210,19 @@ impl Node {
         Ok(())
     }
 
-    /// The tablet that holds the token.
-    fn tablet_of(&self, token: u64) -> Result<&TabletPlace> {
-        let after = self
-            .tablets
-            .partition_point(|place| place.range.last < token);
-        let place = self
-            .tablets
-            .get(after)
-            .filter(|place| place.range.first <= token);
-        place.ok_or_else(|| Error::bug(format!("no tablet holds token {token:016x}")))
+    /// The replica of this node that holds the token.
+    fn tablet_of(&self, token: u64) -> Result<Arc<TabletPlace>> {
+        let topology = self.system.topology();
+        let record = topology
+            .tablet_of(token)
+            .ok_or_else(|| Error::bug(format!("no tablet holds token {token:016x}")))?;
+        self.open_tablet(record.range.group)
+    }
+
+    fn open_tablet(&self, group: u64) -> Result<Arc<TabletPlace>> {
+        self.tablets.get(group).ok_or_else(|| {
+            let message = format!("node {} has no replica of tablet {group}", self.id.0);
+            Error::new(ErrorKind::NotLeader, message)
+        })
     }
 }

@@ -42,7 +42,7 @@ impl Node {
     pub(crate) fn numbers(&self) -> Numbers {
         let system = of_group(&self.group0);
         let mut tablets = vec![system];
-        for (number, place) in self.tablets.iter().enumerate() {
+        for (number, place) in self.tablets.list().iter().enumerate() {
             let engine = place.tablet.engine();
             tablets.push(TabletNumbers {
                 is_first: number == 0,

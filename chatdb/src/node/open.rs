@@ -3,44 +3,52 @@
 use crate::db::options::EmbeddedOptions;
 use crate::error::{Error, ErrorKind, Result};
 use crate::group0::{
-    System, SystemCommand, SystemMachine, TABLETS_MAX, TabletRange, decode_outcome,
+    NodeRecord, NodeState, REPLICATION_MAX, System, SystemCommand, SystemMachine, TABLETS_MAX,
 };
-use crate::node::beneath::Beneath;
+use crate::node::decide::Decider;
 use crate::node::environment::random;
+use crate::node::identity::Identity;
 use crate::node::installation::Installation;
 use crate::node::maintenance::{Maintenance, Pressure, Work};
-use crate::node::{Node, Running, TabletPlace};
+use crate::node::opener::Opener;
+use crate::node::steward::{Parts, Steward};
+use crate::node::tablets::Tablets;
+use crate::node::{Node, Running, join};
+use crate::rpc::cluster::Contacts;
 use crate::stream::hub::Hub;
-use crate::tablet::{Tablet, TabletMachine};
 use crate::telemetry::NodeMetrics;
 use futures::future::try_join_all;
 use lsm::log::{Log, LogOptions};
 use lsm::vfs::{Lock, OsVfs, Vfs};
-use lsm::{BlockCache, Engine, EngineOptions, ReadAdmission};
+use lsm::{BlockCache, ReadAdmission};
 use parking_lot::Mutex;
 use quick_cache::sync::Cache;
-use raft::{Group, GroupId, Host, HostOptions, NodeId, ReplicaId};
+use raft::{Group, GroupId, Host, HostOptions, NodeId, ReplicaId, TcpTransport};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 
 /// The raft group of the system state.
-const GROUP0: GroupId = GroupId(0);
-/// Every replica of a single node.
-const REPLICA: ReplicaId = ReplicaId::new(NodeId(1), 0);
+pub(super) const GROUP0: GroupId = GroupId(0);
 /// Parsed statements that stay in memory.
 const PARSED_STATEMENTS_MAX: usize = 2048;
 /// Reads that may wait for each one that may run.
 const WAITING_PER_READER: usize = 8;
 
+/// The node that makes a cluster.
+pub(super) const FIRST: NodeId = NodeId(1);
+/// How long a node waits for the others to tell what it is to hold, and after which time it says so.
+const KNOWN_LIMIT: Duration = Duration::from_mins(2);
+const TELL_AFTER: Duration = Duration::from_secs(5);
+
 /// What has to be there before any group is.
-struct Ground {
-    vfs: Arc<dyn Vfs>,
+pub(super) struct Ground {
+    pub(super) vfs: Arc<dyn Vfs>,
     lock: Box<dyn Lock>,
-    installation: Installation,
+    pub(super) installation: Installation,
     log: Log,
-    system: Arc<System>,
+    pub(super) system: Arc<System>,
 }
 
 impl Ground {
@@ -49,6 +57,12 @@ impl Ground {
             return Err(Error::invalid(format!(
                 "tablets is {}, it must be 1 to {TABLETS_MAX}",
                 options.tablets
+            )));
+        }
+        if options.replication == 0 || options.replication > REPLICATION_MAX {
+            return Err(Error::invalid(format!(
+                "replication is {}, it must be 1 to {REPLICATION_MAX}",
+                options.replication
             )));
         }
         let data = &options.data;
@@ -96,44 +110,68 @@ fn low_half(number: u128) -> u64 {
 }
 
 impl Node {
-    /// Opens the directory, or makes it a new database.
+    /// Opens the directory, makes it the first node of a new cluster, or joins one.
     pub(crate) async fn open(options: EmbeddedOptions) -> Result<Self> {
         let started = Instant::now();
         let for_ground = options.clone();
         let ground = blocking(move || Ground::prepare(&for_ground)).await?;
-        let host = Host::start(ground.log.clone(), HostOptions::default())?;
-        let machine = SystemMachine(Arc::clone(&ground.system));
-        let group0 = host.open_group(GROUP0, REPLICA, machine, true).await?;
-        let cluster_id = bootstrap(&group0, &ground.system, options.tablets).await?;
+        let contacts = Arc::new(Contacts::default());
+        let joined = join::identify(&options, &ground, &contacts).await?;
+        let identity = joined.identity;
+        let (transport, serving) = match &options.cluster {
+            Some(cluster) => {
+                let (transport, serving) = join::listen(cluster, &joined).await?;
+                (Some(transport), Some(serving))
+            }
+            None => (None, None),
+        };
+        let host = Arc::new(Host::start(
+            ground.log.clone(),
+            host_options(&identity, transport.as_ref()),
+        )?);
+        let group0 = open_group0(&host, &ground.system, identity).await?;
+        let decider = Arc::new(Decider {
+            node: identity.node,
+            cluster_id: identity.cluster_id,
+            group0: group0.clone(),
+            system: Arc::clone(&ground.system),
+            contacts,
+        });
         let metrics = NodeMetrics::new();
         let hub = Arc::new(Hub::new(
-            low_half(cluster_id),
+            identity.greeting(),
             options.subscriber_queue_items,
             metrics.stream.clone(),
         ));
         let pressure = Arc::new(Pressure::new(&options)?);
-        let cache = Arc::new(BlockCache::new(options.block_cache_bytes));
         let reads = Arc::new(ReadAdmission::default());
-        let opening = ground.system.state().tablets.into_iter().map(|range| {
-            let opener = Opener {
-                options: &options,
-                ground: &ground,
-                host: &host,
-                hub: &hub,
-                pressure: &pressure,
-                cache: &cache,
-                reads: &reads,
-            };
-            opener.open(range)
-        });
-        let tablets = try_join_all(opening).await?;
+        let tablets = Arc::new(Tablets::default());
+        let own = join::own_place(&options, &ground);
+        let parts = Parts {
+            opener: Opener {
+                node: identity.node,
+                vfs: ground.vfs,
+                installation: ground.installation,
+                log: ground.log.clone(),
+                system: Arc::clone(&ground.system),
+                host: Arc::clone(&host),
+                hub: Arc::clone(&hub),
+                pressure: Arc::clone(&pressure),
+                cache: Arc::new(BlockCache::new(options.block_cache_bytes)),
+                reads: Arc::clone(&reads),
+                tablets: Arc::clone(&tablets),
+                options: options.clone(),
+            },
+            decider: Arc::clone(&decider),
+            group0: group0.clone(),
+            transport,
+            own,
+        };
+        begin(&parts, &options).await?;
         let maintenance = Maintenance::start(&Work {
             options: options.clone(),
             pressure: Arc::clone(&pressure),
-            tablets: tablets
-                .iter()
-                .map(|place| Arc::clone(&place.tablet))
-                .collect(),
+            tablets: Arc::clone(&tablets),
             system: Arc::clone(&ground.system),
             group0: group0.clone(),
             log: ground.log.clone(),
@@ -141,11 +179,13 @@ impl Node {
         let readers = options.concurrent_reads.max(1);
         let most_waiting_readers = readers * (1 + WAITING_PER_READER);
         Ok(Self {
-            cluster_id,
+            id: identity.node,
+            cluster_id: identity.cluster_id,
             started,
             log: ground.log,
             group0,
             system: ground.system,
+            decider,
             tablets,
             hub,
             pressure,
@@ -157,13 +197,92 @@ impl Node {
             metrics,
             is_closed: AtomicBool::new(false),
             running: Mutex::new(Some(Running {
+                steward: Steward::start(parts),
                 host,
+                transport: serving,
                 maintenance,
                 lock: ground.lock,
             })),
             options,
         })
     }
+}
+
+fn host_options(identity: &Identity, transport: Option<&Arc<TcpTransport>>) -> HostOptions {
+    let mut options = HostOptions {
+        node: identity.node,
+        ..HostOptions::default()
+    };
+    if let Some(transport) = transport {
+        options.transport = Arc::clone(transport) as Arc<dyn raft::Transport>;
+    }
+    options
+}
+
+async fn open_group0(host: &Host, system: &Arc<System>, identity: Identity) -> Result<Group> {
+    let machine = SystemMachine(Arc::clone(system));
+    let replica = ReplicaId::new(identity.node, 0);
+    // The first node of a cluster is the one that made it; every other was added by its leader.
+    let group0 = if identity.node == FIRST {
+        host.open_group(GROUP0, replica, machine, true).await?
+    } else {
+        host.join_group(GROUP0, replica, machine).await?
+    };
+    Ok(group0)
+}
+
+/// Gives a new cluster its tablets, or waits until group 0 has told this node of itself; then opens
+/// the replicas that it is to have.
+async fn begin(parts: &Parts, options: &EmbeddedOptions) -> Result<()> {
+    let (node, system) = (parts.opener.node, &parts.opener.system);
+    let status = parts.group0.status();
+    let is_new = system.state().cluster_id == 0;
+    if is_new && node == FIRST && status.membership.is_single(status.replica) {
+        let place = parts.own.as_ref().map(|(_, place)| place.clone());
+        let record = NodeRecord {
+            installation: parts.opener.installation.number(),
+            place: place.unwrap_or_default(),
+            state: NodeState::Up,
+        };
+        let command = SystemCommand::Bootstrap {
+            cluster_id: parts.decider.cluster_id,
+            tablets: options.tablets,
+            replication: options.replication,
+            node: record,
+        };
+        parts.decider.decide(command).await?;
+    }
+    let mut changes = system.watch_topology();
+    let mut told = false;
+    let known = async {
+        loop {
+            let wait = changes.wait_for(|topology| topology.nodes.contains_key(&node));
+            if tokio::time::timeout(TELL_AFTER, wait).await.is_ok() {
+                return;
+            }
+            if !told {
+                tracing::info!("waiting for the other nodes to tell what this one is to hold");
+                told = true;
+            }
+        }
+    };
+    tokio::time::timeout(KNOWN_LIMIT, known)
+        .await
+        .map_err(|_| {
+            let message = "the cluster has not told this node what it is to hold";
+            Error::new(ErrorKind::Unavailable, message).with_help(
+                "check",
+                "that a majority of its nodes runs and reaches this one",
+            )
+        })?;
+    parts.opener.remove_leftovers().await?;
+    let topology = system.topology();
+    let opening = topology
+        .tablets
+        .iter()
+        .map(|record| parts.opener.open(record));
+    try_join_all(opening).await?;
+    Ok(())
 }
 
 /// Runs a blocking step on a thread that may block.
@@ -173,68 +292,4 @@ pub(super) async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(step)
         .await
         .map_err(|cause| Error::bug("a blocking step panicked").with_source(cause))?
-}
-
-/// Gives a new cluster its identity and tablets; tells the identity.
-async fn bootstrap(group0: &Group, system: &System, tablets: u32) -> Result<u128> {
-    if system.state().cluster_id == 0 {
-        let command = SystemCommand::Bootstrap {
-            cluster_id: random(),
-            tablets,
-        };
-        let proposed = group0.propose(command.encode()).await?;
-        decode_outcome(&proposed.response)?;
-    }
-    Ok(system.state().cluster_id)
-}
-
-/// What opening a tablet needs.
-struct Opener<'a> {
-    options: &'a EmbeddedOptions,
-    ground: &'a Ground,
-    host: &'a Host,
-    hub: &'a Arc<Hub>,
-    pressure: &'a Arc<Pressure>,
-    cache: &'a Arc<BlockCache>,
-    reads: &'a Arc<ReadAdmission>,
-}
-
-impl Opener<'_> {
-    async fn open(self, range: TabletRange) -> Result<TabletPlace> {
-        let vfs = Arc::new(Beneath(Arc::clone(&self.ground.vfs)));
-        let dir = self
-            .options
-            .data
-            .join("tablets")
-            .join(range.group.to_string());
-        let engine_options = EngineOptions {
-            cache: Arc::clone(self.cache),
-            memory: Arc::clone(self.pressure.memory()),
-            reads: Arc::clone(self.reads),
-            seed: self.ground.installation.seed(range.group),
-            ..EngineOptions::default()
-        };
-        let engine = blocking(move || Ok(Engine::open(vfs, &dir, engine_options)?)).await?;
-        let purged = self.ground.log.state(GroupId(range.group)).purged;
-        let tablet = Arc::new(Tablet::new(
-            range.group,
-            Arc::new(engine),
-            Arc::clone(self.hub),
-            Arc::clone(self.pressure),
-            purged.map_or(1, |id| id.index + 1),
-        )?);
-        self.ground.system.attach(&tablet)?;
-        let machine = TabletMachine(Arc::clone(&tablet));
-        let group = self
-            .host
-            .open_group(GroupId(range.group), REPLICA, machine, true)
-            .await?;
-        tablet.set_group(group.clone());
-        tablet.drop_unknown_tables(&self.ground.system.catalog())?;
-        Ok(TabletPlace {
-            range,
-            tablet,
-            group,
-        })
-    }
 }

@@ -9,9 +9,10 @@
 
 use crate::db::statement::Consistency;
 use crate::error::{Error, ErrorKind, Result};
+use crate::group0::{TabletRange, Topology};
+use crate::node::Node;
 use crate::node::environment::now_ms;
 use crate::node::open::blocking;
-use crate::node::{Node, TabletPlace};
 use crate::plan::ReadPlan;
 use crate::result::ResultSet;
 use crate::tablet::{ReadCursor, Tablet};
@@ -69,33 +70,37 @@ impl Node {
             Consistency::Quorum => ReadPolicy::Lease,
             Consistency::Serial => ReadPolicy::ReadIndex,
         };
+        let topology = self.system.topology();
         let mut readable = Vec::new();
-        for place in self.concerned(plan)? {
+        for range in concerned(&topology, plan)? {
+            let place = self.open_tablet(range.group)?;
             readable.push(Readable {
-                first: place.range.first,
-                last: place.range.last,
+                first: range.first,
+                last: range.last,
                 tablet: Arc::clone(&place.tablet),
                 guard: place.group.read_guard(policy).await?,
             });
         }
         Ok(readable)
     }
+}
 
-    fn concerned(&self, plan: &ReadPlan) -> Result<Vec<&TabletPlace>> {
-        let Some(tokens) = plan.tokens() else {
-            return Ok(self.tablets.iter().collect());
-        };
-        let places = tokens.into_iter().map(|token| self.tablet_of(token));
-        let mut seen = BTreeSet::new();
-        let mut distinct = Vec::new();
-        for place in places {
-            let place = place?;
-            if seen.insert(place.range.group) {
-                distinct.push(place);
-            }
+/// The tablets that a plan looks at, each once.
+fn concerned(topology: &Topology, plan: &ReadPlan) -> Result<Vec<TabletRange>> {
+    let Some(tokens) = plan.tokens() else {
+        return Ok(topology.tablets.iter().map(|it| it.range).collect());
+    };
+    let mut seen = BTreeSet::new();
+    let mut distinct = Vec::new();
+    for token in tokens {
+        let record = topology
+            .tablet_of(token)
+            .ok_or_else(|| Error::bug(format!("no tablet holds token {token:016x}")))?;
+        if seen.insert(record.range.group) {
+            distinct.push(record.range);
         }
-        Ok(distinct)
     }
+    Ok(distinct)
 }
 
 fn run(plan: &ReadPlan, readable: &[Readable], is_stopped: &AtomicBool) -> Result<ResultSet> {

@@ -1,7 +1,9 @@
 //! What a node tells about itself.
 
 use crate::db::status::{ColumnKind, ColumnSchema, Schema, Status, TableSchema, TabletStatus};
-use crate::node::{Node, TabletPlace};
+use crate::group0::TabletRange;
+use crate::node::Node;
+use crate::node::tablets::TabletPlace;
 use crate::schema::{Column, ColumnRole, Table};
 
 impl Node {
@@ -9,14 +11,23 @@ impl Node {
         let uptime = self.started.elapsed().as_millis();
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            node: 1,
+            node: u64::from(self.id.0),
             cluster_id: format!("{:032x}", self.cluster_id),
             uptime_ms: u64::try_from(uptime).unwrap_or(u64::MAX),
-            tablets: self.tablets.iter().map(tablet_status).collect(),
+            tablets: self.tablet_statuses(),
             log_bytes: self.log.metrics().segment_bytes,
             subscribers: self.hub.subscriber_count() as u64,
             table_count: self.system.catalog().tables().count() as u64,
         }
+    }
+
+    /// The replicas of this node in token order.
+    pub(super) fn tablet_statuses(&self) -> Vec<TabletStatus> {
+        let topology = self.system.topology();
+        let ranges = topology.tablets.iter().map(|record| record.range);
+        ranges
+            .filter_map(|range| Some(tablet_status(range, &*self.tablets.get(range.group)?)))
+            .collect()
     }
 
     pub(crate) fn schema(&self) -> Schema {
@@ -34,14 +45,14 @@ impl Node {
     }
 }
 
-fn tablet_status(place: &TabletPlace) -> TabletStatus {
+fn tablet_status(range: TabletRange, place: &TabletPlace) -> TabletStatus {
     let engine = place.tablet.engine();
     let metrics = engine.metrics();
     let raft = place.group.status();
     TabletStatus {
-        group: place.range.group,
-        first_token: place.range.first,
-        last_token: place.range.last,
+        group: range.group,
+        first_token: range.first,
+        last_token: range.last,
         leader: raft.leader == Some(raft.replica),
         applied_index: raft.applied.map_or(0, |id| id.index),
         flushed_index: raft.durable.map_or(0, |id| id.index),

@@ -1,6 +1,7 @@
 //! The gRPC door: server, client, and the conversions and error codes that both share.
 
 pub(crate) mod client;
+pub(crate) mod cluster;
 mod convert;
 mod convert_stream;
 mod error;
@@ -9,7 +10,7 @@ pub(crate) mod limits;
 pub(crate) mod server;
 pub(crate) mod subscribe;
 
-/// Messages and services generated from `proto/chatdb/v1/database.proto`.
+/// Messages and services generated from `proto/chatdb/v1`.
 #[expect(
     unreachable_pub,
     unused_qualifications,

@@ -2,6 +2,7 @@
 
 use crate::db::Db;
 use crate::error::{Error, ErrorKind, Result};
+use crate::rpc::cluster::ClusterService;
 use crate::rpc::convert::{result_to, statement_from};
 use crate::rpc::convert_stream::{item_to, status_to};
 use crate::rpc::error::to_status;
@@ -9,6 +10,7 @@ use crate::rpc::limits::{
     BATCH_STATEMENTS_MAX, PREPARED_STATEMENTS_MAX, REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX,
 };
 use crate::rpc::proto;
+use crate::rpc::proto::cluster_server::ClusterServer;
 use crate::rpc::proto::database_server::{Database, DatabaseServer};
 use crate::stream::cursor::Cursor;
 use crate::stream::subscription::{Interest, SubscribeOptions, Subscription};
@@ -44,7 +46,7 @@ impl Server {
         let address = listener.local_addr().map_err(cannot)?;
         let stop = CancellationToken::new();
         let service = Service {
-            db,
+            db: db.clone(),
             prepared: Arc::new(Cache::new(PREPARED_STATEMENTS_MAX)),
             stop: stop.clone(),
         };
@@ -55,6 +57,10 @@ impl Server {
             .map_err(|cause| Error::bug("the descriptor set is damaged").with_source(cause))?;
         let (reporter, health) = tonic_health::server::health_reporter();
         reporter.set_serving::<DatabaseServer<Service>>().await;
+        let cluster = db.node().map(|node| {
+            ClusterServer::new(ClusterService::new(node))
+                .max_decoding_message_size(REQUEST_BYTES_MAX)
+        });
         let router = tonic::transport::Server::builder()
             .tcp_nodelay(true)
             .http2_keepalive_interval(Some(std::time::Duration::from_secs(20)))
@@ -64,7 +70,8 @@ impl Server {
                 DatabaseServer::new(service)
                     .max_decoding_message_size(REQUEST_BYTES_MAX)
                     .max_encoding_message_size(RESPONSE_BYTES_MAX),
-            );
+            )
+            .add_optional_service(cluster);
         let stopped = stop.clone().cancelled_owned();
         let task = tokio::spawn(
             router.serve_with_incoming_shutdown(TcpListenerStream::new(listener), stopped),

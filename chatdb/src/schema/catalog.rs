@@ -55,6 +55,11 @@ impl Catalog {
         self.version
     }
 
+    /// The id that the next table gets; every table ever made has a smaller one.
+    pub fn next_table_id(&self) -> u32 {
+        self.next_table_id
+    }
+
     /// All keyspaces by name.
     pub fn keyspaces(&self) -> impl Iterator<Item = &Keyspace> {
         self.keyspaces.values()

@@ -140,6 +140,11 @@ impl Hub {
         self.inner.lock().applied.insert(group, applied);
     }
 
+    /// The group has left this node: nothing more is published for it.
+    pub(crate) fn forget_group(&self, group: u64) {
+        self.inner.lock().applied.remove(&group);
+    }
+
     /// Entry `index` of the group is applied and these are its events, in order.
     pub(crate) fn publish(&self, group: u64, index: u64, events: Vec<Event>) {
         let mut inner = self.inner.lock();

@@ -9,12 +9,13 @@
 //! * The log is kept for streams by bytes, not by time: the newest part of it, whatever it holds.
 
 use crate::command::{Write, WriteCommand, WriteOperation};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
+use crate::group0::System;
 use crate::node::maintenance::Pressure;
 use crate::schema::Catalog;
 use crate::stream::hub::{Event, Hub};
-use crate::tablet::Store;
 use crate::tablet::owner::Owner;
+use crate::tablet::store::{Store, decode};
 use bytes::Bytes;
 use lsm::{Engine, TableId};
 use parking_lot::Mutex;
@@ -36,6 +37,8 @@ pub(crate) struct Tablet {
     progress: Mutex<Progress>,
     /// The log's clock in milliseconds, for readers.
     time_ms: AtomicU64,
+    /// Brings the tables that writes name.
+    system: OnceLock<Arc<System>>,
     group: OnceLock<Group>,
 }
 
@@ -86,6 +89,7 @@ impl Tablet {
                 marks: VecDeque::from([(oldest, 0)]),
                 keep_from: oldest,
             }),
+            system: OnceLock::new(),
             group: OnceLock::new(),
         })
     }
@@ -123,6 +127,28 @@ impl Tablet {
     pub(crate) fn set_group(&self, group: Group) {
         // A second call would be a bug of the only caller and changes nothing.
         drop(self.group.set(group));
+    }
+
+    /// Where the tablet hears of tables.
+    pub(crate) fn set_system(&self, system: &Arc<System>) {
+        // A second call would be a bug of the only caller and changes nothing.
+        drop(self.system.set(Arc::clone(system)));
+    }
+
+    /// Waits until this node has heard of the tables that the commands name: another node may have
+    /// planned them with a newer schema. Must not hold what defining tables takes.
+    fn wait_tables(&self, commands: &[WriteCommand]) -> Result<()> {
+        let Some(system) = self.system.get() else {
+            return Ok(());
+        };
+        let named = commands.iter().flat_map(|command| &command.writes);
+        let Some(newest) = named.map(|write| write.table).max() else {
+            return Ok(());
+        };
+        if system.wait_table(newest) {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Closed, "the node is closing"))
     }
 
     /// Makes every table of the catalog known to the store and forgets the dropped ones.
@@ -174,11 +200,13 @@ impl Tablet {
     }
 
     fn apply(&self, batch: &CommittedBatch) -> Result<Vec<Bytes>> {
+        let commands = decode(&batch.commands)?;
+        self.wait_tables(&commands)?;
         let mut progress = self.progress.lock();
         let index = batch.id.index;
         let applied = progress
             .store
-            .apply(index, batch.proposed_us, &batch.commands)?;
+            .apply_decoded(index, batch.proposed_us, commands)?;
         let mut responses = Vec::with_capacity(applied.len());
         let mut events = Vec::new();
         for (number, (applied, bytes)) in applied.into_iter().zip(&batch.commands).enumerate() {

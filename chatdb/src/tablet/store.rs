@@ -54,6 +54,14 @@ pub(crate) fn table_options(table: &Table) -> TableOptions {
     TableOptions { windowed }
 }
 
+/// The commands of an entry.
+pub(super) fn decode(commands: &[Bytes]) -> Result<Vec<WriteCommand>> {
+    commands
+        .iter()
+        .map(|bytes| WriteCommand::decode(bytes))
+        .collect()
+}
+
 impl Store {
     /// The store over an engine; `state` is what [`Store::state`] gave when it was last flushed.
     pub fn open(engine: Arc<Engine>, state: &[u8]) -> Result<Self> {
@@ -122,6 +130,16 @@ impl Store {
         proposed_us: u64,
         commands: &[Bytes],
     ) -> Result<Vec<Applied>> {
+        self.apply_decoded(index, proposed_us, decode(commands)?)
+    }
+
+    /// As [`Store::apply`], for commands that were decoded before.
+    pub(super) fn apply_decoded(
+        &mut self,
+        index: u64,
+        proposed_us: u64,
+        commands: Vec<WriteCommand>,
+    ) -> Result<Vec<Applied>> {
         let base = proposed_us.max(self.state.last_timestamp + 1);
         let mut entry = Entry {
             store: self,
@@ -132,8 +150,8 @@ impl Store {
             pending: Vec::with_capacity(commands.len()),
         };
         let mut applied = Vec::with_capacity(commands.len());
-        for (bytes, op) in commands.iter().zip(0_u32..) {
-            applied.push(entry.command(bytes, op)?);
+        for (command, op) in commands.into_iter().zip(0_u32..) {
+            applied.push(entry.command(command, op)?);
         }
         entry.flush_pending()?;
         // An entry takes at least one timestamp, so that the log's clock goes on.
@@ -175,8 +193,7 @@ struct Entry<'a> {
 }
 
 impl Entry<'_> {
-    fn command(&mut self, bytes: &Bytes, op: u32) -> Result<Applied> {
-        let command = WriteCommand::decode(bytes)?;
+    fn command(&mut self, command: WriteCommand, op: u32) -> Result<Applied> {
         let time_ms = self.base / 1000;
         let request = command
             .request_id

@@ -8,6 +8,7 @@
 
 mod cli_commands;
 mod cli_tablet;
+mod cluster;
 mod command_codec;
 mod counters;
 mod cql_parser;

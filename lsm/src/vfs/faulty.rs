@@ -378,6 +378,11 @@ impl Vfs for FaultyVfs {
         self.memory.create_dir_all(dir)
     }
 
+    fn remove_dir(&self, dir: &Path) -> Result<()> {
+        self.enter_atomic("remove", dir)?;
+        self.memory.remove_dir(dir)
+    }
+
     fn sync_dir(&self, dir: &Path) -> Result<()> {
         self.enter_atomic("sync directory", dir)?;
         let mut state = self.state.lock();

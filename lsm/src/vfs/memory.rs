@@ -202,6 +202,21 @@ impl Vfs for MemoryVfs {
         Ok(())
     }
 
+    fn remove_dir(&self, dir: &Path) -> Result<()> {
+        let mut tree = self.tree.lock();
+        let is_in = |path: &PathBuf| path.parent() == Some(dir);
+        if tree.files.keys().any(is_in) || tree.dirs.iter().any(is_in) {
+            let cause = IoError::from(IoErrorKind::DirectoryNotEmpty);
+            return Err(Error::io("remove", dir, cause));
+        }
+        if tree.dirs.remove(dir) {
+            Ok(())
+        } else {
+            let cause = IoError::from(IoErrorKind::NotFound);
+            Err(Error::io("remove", dir, cause))
+        }
+    }
+
     fn sync_dir(&self, _dir: &Path) -> Result<()> {
         Ok(())
     }

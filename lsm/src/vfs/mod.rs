@@ -58,6 +58,9 @@ pub trait Vfs: Send + Sync + fmt::Debug {
     /// Makes all names in `dir` durable.
     fn sync_dir(&self, dir: &Path) -> Result<()>;
 
+    /// Removes an empty directory. Not durable before the one above it is synced.
+    fn remove_dir(&self, dir: &Path) -> Result<()>;
+
     /// Gives the file `from` a second name. Fails if `to` exists.
     fn hard_link(&self, from: &Path, to: &Path) -> Result<()>;
 

@@ -89,6 +89,10 @@ impl Vfs for OsVfs {
         fs::create_dir_all(dir).map_err(|cause| Error::io("create", dir, cause))
     }
 
+    fn remove_dir(&self, dir: &Path) -> Result<()> {
+        fs::remove_dir(dir).map_err(|cause| Error::io("remove", dir, cause))
+    }
+
     fn sync_dir(&self, dir: &Path) -> Result<()> {
         fs::File::open(dir)
             .and_then(|file| file.sync_all())

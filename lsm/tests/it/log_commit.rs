@@ -64,6 +64,9 @@ impl Vfs for Watched {
     fn create_dir_all(&self, dir: &Path) -> lsm::Result<()> {
         self.vfs.create_dir_all(dir)
     }
+    fn remove_dir(&self, dir: &Path) -> lsm::Result<()> {
+        self.vfs.remove_dir(dir)
+    }
     fn sync_dir(&self, dir: &Path) -> lsm::Result<()> {
         self.vfs.sync_dir(dir)
     }

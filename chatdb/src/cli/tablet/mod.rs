@@ -12,10 +12,12 @@ use crate::cli::Stop;
 use crate::cli::screen::Screen;
 use crate::error::{Error, ErrorKind, Result};
 use crate::group0::{System, SystemState};
+use crate::node::opener::parse_directory;
 use clap::{Args, Subcommand};
 use lsm::Inspection;
 use lsm::vfs::{Lock, OsVfs, Vfs};
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 #[derive(Debug, Subcommand)]
@@ -58,8 +60,9 @@ pub(crate) struct Dump {
 /// A data directory that nobody else has open.
 struct Stopped {
     vfs: Arc<dyn Vfs>,
-    data: PathBuf,
     state: SystemState,
+    /// The newest replica of each tablet that is here.
+    dirs: BTreeMap<u64, PathBuf>,
     groups: Vec<u64>,
     _lock: Box<dyn Lock>,
 }
@@ -72,6 +75,21 @@ pub(crate) fn run(command: &Tablet, screen: &Screen) -> std::result::Result<(), 
         Tablet::Compact(area) => engines::compact(area, screen),
         Tablet::Digest(area) => engines::digest(area, screen),
     }
+}
+
+/// The directory of the newest replica of each tablet.
+fn directories(vfs: &dyn Vfs, data: &Path) -> Result<BTreeMap<u64, PathBuf>> {
+    let tablets = data.join("tablets");
+    let names = vfs.list(&tablets)?;
+    let mut found: Vec<_> = names
+        .iter()
+        .filter_map(|name| parse_directory(name))
+        .collect();
+    found.sort_unstable();
+    let newest = found
+        .into_iter()
+        .map(|(group, generation)| (group, tablets.join(format!("{group}.{generation}"))));
+    Ok(newest.collect())
 }
 
 impl Stopped {
@@ -93,30 +111,28 @@ impl Stopped {
                 _ => cause.into(),
             })?;
         let state = System::open(Arc::clone(&vfs), &data.join("group0"))?.state();
-        let all = state.tablets.iter().map(|range| range.group);
-        let groups: Vec<u64> = all
-            .filter(|group| area.tablet.is_none_or(|wanted| wanted == *group))
+        let dirs = directories(&*vfs, data)?;
+        let groups: Vec<u64> = dirs
+            .keys()
+            .filter(|group| area.tablet.is_none_or(|wanted| wanted == **group))
+            .copied()
             .collect();
         if groups.is_empty() {
-            let known: Vec<String> = state
-                .tablets
-                .iter()
-                .map(|range| range.group.to_string())
-                .collect();
+            let known: Vec<String> = dirs.keys().map(ToString::to_string).collect();
             let message = "there is no such tablet";
             return Err(Error::not_found(message).with_help("tablets", known.join(", ")));
         }
         Ok(Self {
             vfs,
-            data: data.clone(),
             state,
+            dirs,
             groups,
             _lock: lock,
         })
     }
 
     fn dir(&self, group: u64) -> PathBuf {
-        self.data.join("tablets").join(group.to_string())
+        self.dirs.get(&group).cloned().unwrap_or_default()
     }
 
     fn inspect(&self, group: u64) -> Result<Inspection> {

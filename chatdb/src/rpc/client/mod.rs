@@ -62,7 +62,7 @@ struct Shared {
     requests: Requests,
 }
 
-fn url(address: &str) -> String {
+pub(crate) fn url(address: &str) -> String {
     if address.contains("://") {
         address.to_owned()
     } else {

@@ -1,0 +1,112 @@
+//! Getting a decision of group 0, from any node.
+//!
+//! A decision is proposed to this node's replica of group 0; when that does not lead, to the node whose
+//! replica does. The decision has been applied here when its value returns, so that the caller sees its
+//! own decision. Commands of the topology carry what they follow, so that one that is made twice is
+//! refused the second time; a schema command whose outcome is not known is not made again.
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::group0::{NodeState, System, SystemCommand, decode_outcome};
+use crate::node::environment::random;
+use crate::rpc::cluster::Contacts;
+use bytes::Bytes;
+use raft::{Group, NodeId};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How long a decision may take.
+const LIMIT: Duration = Duration::from_secs(15);
+/// Pause before asking again when nobody leads; up to half as much again.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// What a decided command came to.
+#[derive(Clone, Debug)]
+pub(crate) struct Decided {
+    /// Its entry in group 0's log.
+    pub(crate) index: u64,
+    /// What applying it answered, see [`decode_outcome`].
+    pub(crate) outcome: Bytes,
+}
+
+/// This node's way to group 0.
+#[derive(Debug)]
+pub(crate) struct Decider {
+    pub(super) node: NodeId,
+    pub(super) cluster_id: u128,
+    pub(super) group0: Group,
+    pub(super) system: Arc<System>,
+    pub(super) contacts: Arc<Contacts>,
+}
+
+impl Decider {
+    /// Decides, and waits until this node has applied it.
+    pub(crate) async fn decide(&self, command: SystemCommand) -> Result<u64> {
+        let is_once = matches!(command, SystemCommand::Ddl(_));
+        let command = command.encode();
+        let end = Instant::now() + LIMIT;
+        let decided = loop {
+            let error = match self.attempt(&command).await {
+                Ok(decided) => break decided,
+                Err(error) => error,
+            };
+            let may_repeat =
+                error.is_retryable() || (error.kind() == ErrorKind::Unknown && !is_once);
+            let pause = PAUSE + Duration::from_millis(u64::from(jitter()) % 50);
+            if !may_repeat || Instant::now() + pause >= end {
+                return Err(error);
+            }
+            tokio::time::sleep(pause).await;
+        };
+        let left = end.saturating_duration_since(Instant::now());
+        self.group0.wait_applied(decided.index, left).await?;
+        decode_outcome(&decided.outcome)
+    }
+
+    async fn attempt(&self, command: &Bytes) -> Result<Decided> {
+        let refused = match self.decide_here(command.clone()).await {
+            Err(error) if error.kind() == ErrorKind::NotLeader => error,
+            outcome => return outcome,
+        };
+        let leader = self.group0.status().leader.map(|replica| replica.node());
+        let Some(leader) = leader.filter(|leader| *leader != self.node) else {
+            return Err(refused);
+        };
+        let address = self.address(leader)?;
+        self.contacts
+            .decide(&address, self.cluster_id, command.clone())
+            .await
+    }
+
+    /// Decides on this node, if it leads group 0.
+    pub(crate) async fn decide_here(&self, command: Bytes) -> Result<Decided> {
+        let proposed = self.group0.propose(command).await?;
+        Ok(Decided {
+            index: proposed.index,
+            outcome: proposed.response,
+        })
+    }
+
+    /// Whether this node leads group 0, as far as it knows.
+    pub(crate) fn leads(&self) -> bool {
+        let status = self.group0.status();
+        status.leader == Some(status.replica)
+    }
+
+    /// The gRPC address of a node.
+    pub(crate) fn address(&self, node: NodeId) -> Result<String> {
+        let topology = self.system.topology();
+        let record = topology.nodes.get(&node);
+        match record {
+            Some(record) if record.state != NodeState::Gone => Ok(record.place.rpc_address.clone()),
+            _ => Err(Error::new(
+                ErrorKind::Unavailable,
+                format!("node {} is not known here", node.0),
+            )),
+        }
+    }
+}
+
+fn jitter() -> u8 {
+    random().to_le_bytes()[0]
+}

@@ -1,0 +1,153 @@
+//! Which node this is to be, and the door for the calls of others.
+
+use crate::db::options::{ClusterOptions, EmbeddedOptions};
+use crate::error::{Error, ErrorKind, Result};
+use crate::group0::NodePlace;
+use crate::node::environment::random;
+use crate::node::identity::{Identity, check_cluster};
+use crate::node::open::{FIRST, Ground, blocking};
+use crate::rpc::cluster::Contacts;
+use raft::{NodeId, TcpOptions, TcpTransport};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+/// How long joining is tried.
+const JOIN_LIMIT: Duration = Duration::from_mins(1);
+/// Pause between attempts.
+const JOIN_PAUSE: Duration = Duration::from_millis(500);
+
+/// Who this node is, and where the others are as far as it was told just now.
+pub(super) struct Identified {
+    pub(super) identity: Identity,
+    pub(super) addresses: BTreeMap<NodeId, String>,
+}
+
+/// Where this node is, and the number of its directory.
+pub(super) fn own_place(options: &EmbeddedOptions, ground: &Ground) -> Option<(u128, NodePlace)> {
+    let cluster = options.cluster.as_ref()?;
+    Some((ground.installation.number(), place(cluster)))
+}
+
+fn place(cluster: &ClusterOptions) -> NodePlace {
+    NodePlace {
+        node_address: cluster.node_address.clone(),
+        rpc_address: cluster.rpc_address.clone(),
+        zone: cluster.zone.clone(),
+        region: cluster.region.clone(),
+    }
+}
+
+/// What the directory says, or what a cluster makes of it, or the first node of a new cluster.
+pub(super) async fn identify(
+    options: &EmbeddedOptions,
+    ground: &Ground,
+    contacts: &Contacts,
+) -> Result<Identified> {
+    if let Some(cluster) = &options.cluster {
+        place(cluster).check()?;
+    }
+    let (vfs, data) = (Arc::clone(&ground.vfs), options.data.clone());
+    let found = blocking(move || Identity::read(&*vfs, &data)).await?;
+    let topology = ground.system.topology();
+    let known = topology.nodes.iter();
+    let mut addresses: BTreeMap<NodeId, String> = known
+        .map(|(node, record)| (*node, record.place.node_address.clone()))
+        .collect();
+    let asked = options.cluster.as_ref().filter(|it| !it.join.is_empty());
+    let identity = match (found, asked) {
+        (Some(identity), None) => {
+            return Ok(Identified {
+                identity,
+                addresses,
+            });
+        }
+        // The others may have moved while it was away; if none answers, what it knows has to do.
+        (Some(identity), Some(cluster)) => {
+            if let Ok(joined) = ask(cluster, ground, contacts, Instant::now()).await {
+                check_cluster(identity, joined.cluster_id)?;
+                addresses.extend(joined.nodes);
+            }
+            return Ok(Identified {
+                identity,
+                addresses,
+            });
+        }
+        (None, Some(cluster)) => {
+            let end = Instant::now() + JOIN_LIMIT;
+            let joined = ask(cluster, ground, contacts, end).await?;
+            addresses.extend(joined.nodes);
+            Identity {
+                cluster_id: joined.cluster_id,
+                node: joined.node,
+            }
+        }
+        (None, None) => Identity {
+            cluster_id: random(),
+            node: FIRST,
+        },
+    };
+    let (vfs, data) = (Arc::clone(&ground.vfs), options.data.clone());
+    blocking(move || identity.write(&*vfs, &data)).await?;
+    Ok(Identified {
+        identity,
+        addresses,
+    })
+}
+
+/// Asks the named nodes in turn to take this one in, until `end` and each at least once.
+async fn ask(
+    cluster: &ClusterOptions,
+    ground: &Ground,
+    contacts: &Contacts,
+    end: Instant,
+) -> Result<crate::node::cluster::Joined> {
+    let number = ground.installation.number();
+    loop {
+        let mut last = Error::invalid("there is no node to join");
+        for address in &cluster.join {
+            match contacts.join(address, number, place(cluster)).await {
+                Ok(joined) => return Ok(joined),
+                Err(error) => {
+                    let is_final = matches!(
+                        error.kind(),
+                        ErrorKind::Invalid | ErrorKind::Conflict | ErrorKind::Denied
+                    );
+                    if is_final {
+                        return Err(error);
+                    }
+                    tracing::info!("cannot join through {address} yet: {error}");
+                    last = error;
+                }
+            }
+        }
+        if Instant::now() + JOIN_PAUSE >= end {
+            return Err(last);
+        }
+        tokio::time::sleep(JOIN_PAUSE).await;
+    }
+}
+
+/// Opens the door for the calls of other nodes, and knows where they are.
+pub(super) async fn listen(
+    cluster: &ClusterOptions,
+    joined: &Identified,
+) -> Result<(Arc<TcpTransport>, JoinHandle<raft::Result<()>>)> {
+    let listen = cluster.node_listen;
+    let listener = TcpListener::bind(listen).await.map_err(|cause| {
+        Error::new(ErrorKind::Io, format!("cannot listen on {listen}")).with_source(cause)
+    })?;
+    let identity = joined.identity;
+    let transport = TcpTransport::new(TcpOptions::new(identity.greeting(), identity.node));
+    for (node, address) in &joined.addresses {
+        if *node != identity.node {
+            transport.set_address(*node, address.clone());
+        }
+    }
+    let serving = Arc::clone(&transport);
+    let serving = tokio::spawn(async move { serving.serve(listener).await });
+    Ok((transport, serving))
+}

@@ -1,0 +1,202 @@
+//! Opening and destroying the replicas of a node.
+//!
+//! A replica's directory carries its generation, so that what is left of an earlier replica of the
+//! same tablet is never taken for the present one. Destroying gives the raft log back first and the
+//! files after: what a crash leaves in between is a directory that nothing names, and is removed when
+//! the node has heard of the decision that made it and of what came after.
+
+use crate::db::options::EmbeddedOptions;
+use crate::error::{Error, ErrorKind, Result};
+use crate::group0::{System, TabletRecord};
+use crate::node::beneath::Beneath;
+use crate::node::installation::Installation;
+use crate::node::maintenance::Pressure;
+use crate::node::open::{GROUP0, blocking};
+use crate::node::tablets::{TabletPlace, Tablets};
+use crate::stream::hub::Hub;
+use crate::tablet::{Tablet, TabletMachine};
+use lsm::log::Log;
+use lsm::vfs::Vfs;
+use lsm::{BlockCache, Engine, EngineOptions, ReadAdmission};
+use raft::{GroupId, Host, NodeId, ReplicaId};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// What the replicas of a node have in common.
+pub(super) struct Opener {
+    pub(super) node: NodeId,
+    pub(super) options: EmbeddedOptions,
+    pub(super) vfs: Arc<dyn Vfs>,
+    pub(super) installation: Installation,
+    pub(super) log: Log,
+    pub(super) system: Arc<System>,
+    pub(super) host: Arc<Host>,
+    pub(super) hub: Arc<Hub>,
+    pub(super) pressure: Arc<Pressure>,
+    pub(super) cache: Arc<BlockCache>,
+    pub(super) reads: Arc<ReadAdmission>,
+    pub(super) tablets: Arc<Tablets>,
+}
+
+/// The directory of a replica.
+pub(crate) fn directory(data: &Path, group: u64, replica: ReplicaId) -> PathBuf {
+    let name = format!("{group}.{}", replica.generation());
+    data.join("tablets").join(name)
+}
+
+/// Group and generation of a replica's directory.
+pub(crate) fn parse_directory(name: &str) -> Option<(u64, u64)> {
+    let (group, generation) = name.split_once('.')?;
+    Some((group.parse().ok()?, generation.parse().ok()?))
+}
+
+impl Opener {
+    /// Opens the replica of the tablet that is named for this node, and takes it into the list.
+    pub(super) async fn open(&self, record: &TabletRecord) -> Result<()> {
+        let group = record.range.group;
+        let Some(replica) = record.replica_on(self.node) else {
+            return Ok(());
+        };
+        self.check_stored(group, replica).await?;
+        let vfs = Arc::new(Beneath(Arc::clone(&self.vfs)));
+        let dir = directory(&self.options.data, group, replica);
+        let engine_options = EngineOptions {
+            cache: Arc::clone(&self.cache),
+            memory: Arc::clone(self.pressure.memory()),
+            reads: Arc::clone(&self.reads),
+            seed: self.installation.seed(group),
+            ..EngineOptions::default()
+        };
+        let engine = blocking(move || Ok(Engine::open(vfs, &dir, engine_options)?)).await?;
+        let purged = self.log.state(GroupId(group)).purged;
+        let tablet = Arc::new(Tablet::new(
+            group,
+            Arc::new(engine),
+            Arc::clone(&self.hub),
+            Arc::clone(&self.pressure),
+            purged.map_or(1, |id| id.index + 1),
+        )?);
+        tablet.set_system(&self.system);
+        self.system.attach(&tablet)?;
+        let opened = self.open_group(record, replica, &tablet).await;
+        let raft = opened.inspect_err(|_| self.system.detach(group))?;
+        tablet.set_group(raft.clone());
+        tablet.drop_unknown_tables(&self.system.catalog())?;
+        self.tablets.insert(Arc::new(TabletPlace {
+            replica,
+            tablet,
+            group: raft,
+        }));
+        Ok(())
+    }
+
+    /// Makes sure that no other replica of the group is here.
+    async fn check_stored(&self, group: u64, replica: ReplicaId) -> Result<()> {
+        let stored = self.host.stored_replicas().into_iter();
+        let mut others = stored.filter(|(id, stored)| id.0 == group && *stored != replica);
+        let Some((id, other)) = others.next() else {
+            return Ok(());
+        };
+        if other.generation() > replica.generation() {
+            let message = format!("the map that names replica {replica} of tablet {group} is old");
+            return Err(Error::new(ErrorKind::Unavailable, message));
+        }
+        // It was on its way out when the node stopped.
+        self.host.destroy_group(id).await?;
+        Ok(())
+    }
+
+    async fn open_group(
+        &self,
+        record: &TabletRecord,
+        replica: ReplicaId,
+        tablet: &Arc<Tablet>,
+    ) -> Result<raft::Group> {
+        let group = GroupId(record.range.group);
+        let machine = TabletMachine(Arc::clone(tablet));
+        // A new cluster's first replica, which is alone: nobody else could add it.
+        let is_first = record.replicas == [replica] && replica.generation() == 0;
+        let raft = if is_first {
+            self.host.open_group(group, replica, machine, true).await?
+        } else {
+            self.host.join_group(group, replica, machine).await?
+        };
+        Ok(raft)
+    }
+
+    /// Ends a replica for good and gives back what it holds on disk.
+    ///
+    /// The map that does not name it is durable before: a restart must not make it again, empty, under
+    /// the same id.
+    pub(super) async fn destroy(&self, group: u64, replica: ReplicaId) -> Result<()> {
+        let system = Arc::clone(&self.system);
+        blocking(move || system.save()).await?;
+        self.tablets.remove(group);
+        self.system.detach(group);
+        self.hub.forget_group(group);
+        self.host.destroy_group(GroupId(group)).await?;
+        self.remove_directory(directory(&self.options.data, group, replica))
+            .await?;
+        tracing::info!(tablet = group, replica = %replica, "removed a replica");
+        Ok(())
+    }
+
+    /// Gives back what replicas left that were on their way out when the node stopped.
+    pub(super) async fn remove_leftovers(&self) -> Result<()> {
+        let (vfs, tablets) = (Arc::clone(&self.vfs), self.options.data.join("tablets"));
+        let names = {
+            let tablets = tablets.clone();
+            blocking(move || {
+                if vfs.exists(&tablets)? {
+                    Ok(vfs.list(&tablets)?)
+                } else {
+                    Ok(Vec::new())
+                }
+            })
+            .await?
+        };
+        for (group, replica) in self.host.stored_replicas() {
+            if group != GROUP0 && self.is_left_over(group.0, replica) {
+                self.host.destroy_group(group).await?;
+            }
+        }
+        for name in names {
+            let Some((group, generation)) = parse_directory(&name) else {
+                continue;
+            };
+            let replica = ReplicaId::new(self.node, generation);
+            if self.is_left_over(group, replica) {
+                self.remove_directory(tablets.join(&name)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether nothing names the replica, as of a map that has heard of the decision that made it.
+    fn is_left_over(&self, group: u64, replica: ReplicaId) -> bool {
+        let heard = self.system.applied_index();
+        let topology = self.system.topology();
+        let named = topology
+            .tablet(group)
+            .and_then(|record| record.replica_on(self.node));
+        let open = self.tablets.get(group).map(|place| place.replica);
+        named != Some(replica) && open != Some(replica) && replica.generation() <= heard
+    }
+
+    async fn remove_directory(&self, dir: PathBuf) -> Result<()> {
+        let vfs = Arc::clone(&self.vfs);
+        blocking(move || {
+            if !vfs.exists(&dir)? {
+                return Ok(());
+            }
+            // The manifest goes first: without it the rest is nobody's.
+            let mut names = vfs.list(&dir)?;
+            names.sort_by_key(|name| !name.contains("manifest"));
+            for name in names {
+                vfs.remove(&dir.join(name))?;
+            }
+            vfs.remove_dir(&dir).map_err(|cause| Error::from(cause))
+        })
+        .await
+    }
+}

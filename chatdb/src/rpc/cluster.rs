@@ -1,0 +1,321 @@
+//! The gRPC door of cluster management: joining, describing, changing, and decisions between nodes.
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::group0::{NodePlace, NodeState, SystemCommand};
+use crate::node::Node;
+use crate::node::cluster::{Description, Joined};
+use crate::node::decide::Decided;
+use crate::rpc::client::channel;
+use crate::rpc::error::{from_status, to_status};
+use crate::rpc::limits::CALL_TIMEOUT;
+use crate::rpc::proto;
+use crate::rpc::proto::cluster_client::ClusterClient;
+use crate::rpc::proto::cluster_server::Cluster;
+use bytes::Bytes;
+use parking_lot::Mutex;
+use raft::NodeId;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tonic::transport::Channel;
+use tonic::{Request, Response, Status};
+
+/// How long another node may take to decide.
+const DECIDE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Connections that are kept; beyond that all are made anew.
+const CONTACTS_MAX: usize = 4096;
+
+/// Connections to the gRPC services of other nodes, made when they are needed.
+#[derive(Debug, Default)]
+pub(crate) struct Contacts {
+    channels: Mutex<BTreeMap<String, Channel>>,
+}
+
+impl Contacts {
+    fn client(&self, address: &str) -> Result<ClusterClient<Channel>> {
+        let mut channels = self.channels.lock();
+        if let Some(channel) = channels.get(address) {
+            return Ok(ClusterClient::new(channel.clone()));
+        }
+        if channels.len() >= CONTACTS_MAX {
+            channels.clear();
+        }
+        let channel = channel(address)?.connect_lazy();
+        channels.insert(address.to_owned(), channel.clone());
+        Ok(ClusterClient::new(channel))
+    }
+
+    /// Asks a node to take another one in.
+    pub(crate) async fn join(
+        &self,
+        address: &str,
+        installation: u128,
+        place: NodePlace,
+    ) -> Result<Joined> {
+        let request = proto::JoinRequest {
+            installation: Bytes::copy_from_slice(&installation.to_be_bytes()),
+            place: Some(place_to(place)),
+        };
+        let mut client = self.client(address)?;
+        let response = within(CALL_TIMEOUT, client.join(request)).await?;
+        let nodes = response.nodes.into_iter().map(|node| {
+            let place = node.place.unwrap_or_default();
+            (NodeId(node.node), place.node_address)
+        });
+        Ok(Joined {
+            cluster_id: number(&response.cluster_id)?,
+            node: NodeId(response.node),
+            nodes: nodes.collect(),
+        })
+    }
+
+    /// Has a node decide a command of group 0.
+    pub(crate) async fn decide(
+        &self,
+        address: &str,
+        cluster_id: u128,
+        command: Bytes,
+    ) -> Result<Decided> {
+        let request = proto::DecideRequest {
+            cluster_id: Bytes::copy_from_slice(&cluster_id.to_be_bytes()),
+            command,
+        };
+        let mut client = self.client(address)?;
+        let response = within(DECIDE_TIMEOUT, client.decide(request)).await?;
+        Ok(Decided {
+            index: response.index,
+            outcome: response.outcome,
+        })
+    }
+
+    /// What a node says of the cluster.
+    pub(crate) async fn describe(
+        &self,
+        address: &str,
+        limit: Duration,
+    ) -> Result<proto::DescribeResponse> {
+        let mut client = self.client(address)?;
+        within(limit, client.describe(proto::DescribeRequest {})).await
+    }
+
+    /// Asks for a change of nodes or tablets.
+    pub(crate) async fn change(
+        &self,
+        address: &str,
+        change: proto::change_request::Change,
+    ) -> Result<()> {
+        let request = proto::ChangeRequest {
+            change: Some(change),
+        };
+        let mut client = self.client(address)?;
+        within(CALL_TIMEOUT, client.change(request)).await?;
+        Ok(())
+    }
+}
+
+async fn within<T>(
+    limit: Duration,
+    call: impl Future<Output = std::result::Result<Response<T>, Status>>,
+) -> Result<T> {
+    match tokio::time::timeout(limit, call).await {
+        Ok(Ok(response)) => Ok(response.into_inner()),
+        Ok(Err(status)) => Err(from_status(&status)),
+        Err(_) => Err(Error::new(
+            ErrorKind::Unknown,
+            format!("no answer within {} s", limit.as_secs_f32()),
+        )),
+    }
+}
+
+fn number(bytes: &[u8]) -> Result<u128> {
+    let bytes: [u8; 16] = bytes
+        .try_into()
+        .map_err(|_| Error::invalid("the number of a cluster or installation has 16 bytes"))?;
+    Ok(u128::from_be_bytes(bytes))
+}
+
+fn place_to(place: NodePlace) -> proto::NodePlace {
+    proto::NodePlace {
+        node_address: place.node_address,
+        rpc_address: place.rpc_address,
+        zone: place.zone,
+        region: place.region,
+    }
+}
+
+fn place_from(place: proto::NodePlace) -> NodePlace {
+    NodePlace {
+        node_address: place.node_address,
+        rpc_address: place.rpc_address,
+        zone: place.zone,
+        region: place.region,
+    }
+}
+
+fn state_to(state: NodeState) -> proto::NodeState {
+    match state {
+        NodeState::Up => proto::NodeState::Up,
+        NodeState::Draining => proto::NodeState::Draining,
+        NodeState::Gone => proto::NodeState::Gone,
+    }
+}
+
+fn state_from(state: proto::NodeState) -> NodeState {
+    match state {
+        proto::NodeState::Up => NodeState::Up,
+        proto::NodeState::Draining => NodeState::Draining,
+        proto::NodeState::Gone => NodeState::Gone,
+    }
+}
+
+/// The server's half.
+#[derive(Debug)]
+pub(crate) struct ClusterService {
+    node: Arc<Node>,
+}
+
+impl ClusterService {
+    pub(crate) fn new(node: &Arc<Node>) -> Self {
+        Self {
+            node: Arc::clone(node),
+        }
+    }
+
+    async fn take_in(&self, request: proto::JoinRequest) -> Result<proto::JoinResponse> {
+        let installation = number(&request.installation)?;
+        let place = place_from(request.place.unwrap_or_default());
+        let node = self.node.take_in(installation, place).await?;
+        let described = described(self.node.describe());
+        Ok(proto::JoinResponse {
+            cluster_id: described.cluster_id,
+            node: node.0,
+            nodes: described.nodes,
+        })
+    }
+
+    async fn decided(&self, request: proto::DecideRequest) -> Result<proto::DecideResponse> {
+        let cluster_id = number(&request.cluster_id)?;
+        let decided = self.node.decide_for(cluster_id, request.command).await?;
+        Ok(proto::DecideResponse {
+            index: decided.index,
+            outcome: decided.outcome,
+        })
+    }
+
+    async fn changed(&self, request: proto::ChangeRequest) -> Result<proto::ChangeResponse> {
+        use proto::change_request::Change;
+        let command = match request.change {
+            Some(Change::Node(change)) => SystemCommand::SetNodeState {
+                node: NodeId(change.node),
+                state: state_from(change.state()),
+            },
+            Some(Change::Tablet(change)) => SystemCommand::Place {
+                group: change.group,
+                version: change.version,
+                nodes: change.nodes.into_iter().map(NodeId).collect(),
+            },
+            Some(Change::Replication(count)) => SystemCommand::SetReplication(count),
+            None => return Err(Error::invalid("the change is missing")),
+        };
+        self.node.change(command).await?;
+        Ok(proto::ChangeResponse {})
+    }
+}
+
+fn described(description: Description) -> proto::DescribeResponse {
+    let topology = &description.topology;
+    let nodes = topology
+        .nodes
+        .iter()
+        .map(|(id, record)| proto::ClusterNode {
+            node: id.0,
+            place: Some(place_to(record.place.clone())),
+            state: state_to(record.state).into(),
+            votes: description.voters.contains(id),
+        });
+    let tablets = topology.tablets.iter().map(|record| {
+        let replica = |leaving| {
+            move |replica: &raft::ReplicaId| proto::TabletReplica {
+                node: replica.node().0,
+                generation: replica.generation(),
+                leaving,
+            }
+        };
+        let staying = record.replicas.iter().map(replica(false));
+        let local = description.tablets.get(&record.range.group);
+        proto::ClusterTablet {
+            group: record.range.group,
+            first_token: record.range.first,
+            last_token: record.range.last,
+            version: record.version,
+            settled: record.is_settled,
+            replicas: staying
+                .chain(record.leaving.iter().map(replica(true)))
+                .collect(),
+            leader: local.and_then(|local| local.0).map_or(0, |node| node.0),
+            local: local.map(|local| tablet_to(local.1.clone())),
+        }
+    });
+    proto::DescribeResponse {
+        cluster_id: Bytes::copy_from_slice(&description.cluster_id.to_be_bytes()),
+        node: description.node.0,
+        replication: topology.replication,
+        index: description.index,
+        leader: description.leader.map_or(0, |node| node.0),
+        nodes: nodes.collect(),
+        tablets: tablets.collect(),
+        uptime_ms: description.uptime_ms,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    }
+}
+
+fn tablet_to(tablet: crate::TabletStatus) -> proto::TabletStatus {
+    proto::TabletStatus {
+        group: tablet.group,
+        first_token: tablet.first_token,
+        last_token: tablet.last_token,
+        leader: tablet.leader,
+        applied_index: tablet.applied_index,
+        flushed_index: tablet.flushed_index,
+        memtable_bytes: tablet.memtable_bytes,
+        sstable_count: tablet.sstable_count,
+        sstable_bytes: tablet.sstable_bytes,
+    }
+}
+
+fn answer<T>(outcome: Result<T>) -> std::result::Result<Response<T>, Status> {
+    outcome
+        .map(Response::new)
+        .map_err(|error| to_status(&error))
+}
+
+#[tonic::async_trait]
+impl Cluster for ClusterService {
+    async fn join(
+        &self,
+        request: Request<proto::JoinRequest>,
+    ) -> std::result::Result<Response<proto::JoinResponse>, Status> {
+        answer(self.take_in(request.into_inner()).await)
+    }
+
+    async fn describe(
+        &self,
+        _request: Request<proto::DescribeRequest>,
+    ) -> std::result::Result<Response<proto::DescribeResponse>, Status> {
+        answer(Ok(described(self.node.describe())))
+    }
+
+    async fn change(
+        &self,
+        request: Request<proto::ChangeRequest>,
+    ) -> std::result::Result<Response<proto::ChangeResponse>, Status> {
+        answer(self.changed(request.into_inner()).await)
+    }
+
+    async fn decide(
+        &self,
+        request: Request<proto::DecideRequest>,
+    ) -> std::result::Result<Response<proto::DecideResponse>, Status> {
+        answer(self.decided(request.into_inner()).await)
+    }
+}

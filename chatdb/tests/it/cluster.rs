@@ -1,0 +1,194 @@
+//! Several nodes in one process, over loopback.
+
+use chatdb::{
+    ClusterOptions, Db, EmbeddedOptions, ErrorKind, Result, ResultSet, Server, Statement, Value,
+};
+use std::net::{SocketAddr, TcpListener};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// How long anything may take on a machine that is busy with other tests.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// A running node and where it lives.
+pub(crate) struct ClusterNode {
+    pub(crate) db: Db,
+    pub(crate) options: EmbeddedOptions,
+    rpc: SocketAddr,
+    server: Server,
+    _directory: Option<TempDir>,
+}
+
+/// An address that was free a moment ago.
+fn free_address() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0")
+        .and_then(|listener| listener.local_addr())
+        .expect("a free port")
+}
+
+impl ClusterNode {
+    pub(crate) async fn start(join: Option<&Self>, tablets: u32) -> Self {
+        let directory = TempDir::new().expect("a directory");
+        let rpc = free_address();
+        let mut cluster = ClusterOptions::new(free_address(), format!("http://{rpc}"));
+        cluster
+            .join
+            .extend(join.map(|other| format!("http://{}", other.rpc)));
+        let mut options = EmbeddedOptions::new(directory.path());
+        options.tablets = tablets;
+        options.cluster = Some(cluster);
+        let mut node = Self::open(options, rpc).await;
+        node._directory = Some(directory);
+        node
+    }
+
+    async fn open(options: EmbeddedOptions, rpc: SocketAddr) -> Self {
+        let db = Db::open(options.clone()).await.expect("a node");
+        let server = db.serve(rpc).await.expect("a server");
+        Self {
+            db,
+            options,
+            rpc,
+            server,
+            _directory: None,
+        }
+    }
+
+    /// Stops the node; its directory stays until the returned value is started again.
+    pub(crate) async fn stop(self) -> StoppedNode {
+        let Self {
+            db,
+            options,
+            rpc,
+            server,
+            _directory,
+        } = self;
+        server.stop().await.expect("stopped");
+        db.close().await.expect("closed");
+        StoppedNode {
+            options,
+            rpc,
+            directory: _directory,
+        }
+    }
+}
+
+/// A node that does not run.
+pub(crate) struct StoppedNode {
+    options: EmbeddedOptions,
+    rpc: SocketAddr,
+    directory: Option<TempDir>,
+}
+
+impl StoppedNode {
+    pub(crate) async fn start(self) -> ClusterNode {
+        let mut node = ClusterNode::open(self.options, self.rpc).await;
+        node._directory = self.directory;
+        node
+    }
+}
+
+/// Polls until the condition holds.
+pub(crate) async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let begun = Instant::now();
+    while !holds().await {
+        assert!(begun.elapsed() < LIMIT, "{what}: not within {LIMIT:?}");
+        tokio::task::yield_now().await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// A cluster of three whose tablets have three replicas each.
+pub(crate) async fn cluster_of_three(tablets: u32) -> Vec<ClusterNode> {
+    let first = ClusterNode::start(None, tablets).await;
+    let second = ClusterNode::start(Some(&first), tablets).await;
+    let third = ClusterNode::start(Some(&second), tablets).await;
+    let nodes = vec![first, second, third];
+    settled(&nodes, tablets).await;
+    nodes
+}
+
+/// Waits until every node has a replica of every tablet and each tablet is led once.
+pub(crate) async fn settled(nodes: &[ClusterNode], tablets: u32) {
+    let tablets = usize::try_from(tablets).expect("small");
+    eventually("every node has every tablet", async || {
+        let mut leads = 0;
+        for node in nodes {
+            let status = node.db.status().await.expect("status");
+            if status.tablets.len() != tablets {
+                return false;
+            }
+            leads += status.tablets.iter().filter(|tablet| tablet.leader).count();
+        }
+        leads == tablets
+    })
+    .await;
+}
+
+/// Runs the statement on whichever node can.
+pub(crate) async fn anywhere(nodes: &[ClusterNode], statement: &Statement) -> Result<ResultSet> {
+    let begun = Instant::now();
+    loop {
+        for node in nodes {
+            match node.db.execute(statement.clone()).await {
+                Err(error) if error.is_retryable() && begun.elapsed() < LIMIT => {}
+                Err(error) if error.kind() == ErrorKind::NotFound && begun.elapsed() < LIMIT => {}
+                outcome => return outcome,
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+fn insert(id: i64) -> Statement {
+    Statement::new("INSERT INTO app.notes (id, text) VALUES (?, ?)")
+        .bind(vec![Value::from(id), Value::from(format!("note {id}"))])
+}
+
+fn select(id: i64) -> Statement {
+    Statement::new("SELECT text FROM app.notes WHERE id = ?").bind(vec![Value::from(id)])
+}
+
+async fn make_table(nodes: &[ClusterNode]) {
+    for text in [
+        "CREATE KEYSPACE app",
+        "CREATE TABLE app.notes (id bigint PRIMARY KEY, text text)",
+    ] {
+        // From the node that joined last: it has to reach the leader of group 0.
+        nodes[nodes.len() - 1].db.execute(text).await.expect(text);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_nodes_hold_every_tablet_and_go_on_without_one_of_them() {
+    let mut nodes = cluster_of_three(4).await;
+    make_table(&nodes).await;
+    for id in 0..40 {
+        anywhere(&nodes, &insert(id)).await.expect("written");
+    }
+    let gone = nodes.remove(0).stop().await;
+    for id in 40..80 {
+        anywhere(&nodes, &insert(id)).await.expect("written");
+    }
+    nodes.push(gone.start().await);
+    settled(&nodes, 4).await;
+    for id in 0..80 {
+        let found = anywhere(&nodes, &select(id)).await.expect("read");
+        let text = found.rows[0].values()[0].clone();
+        assert_eq!(text, Value::from(format!("note {id}")));
+    }
+    // Each replica comes to have every row.
+    for node in &nodes {
+        for id in 0..80 {
+            let select = select(id).consistency(chatdb::Consistency::One);
+            eventually("a replica catches up", async || {
+                let found = node.db.execute(select.clone()).await;
+                found.is_ok_and(|found| found.rows.len() == 1)
+            })
+            .await;
+        }
+    }
+    for node in nodes {
+        node.stop().await;
+    }
+}
