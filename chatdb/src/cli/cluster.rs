@@ -298,11 +298,7 @@ impl View {
 
     fn text(&self, width: usize) -> String {
         let whole = &self.whole;
-        let id: String = whole
-            .cluster_id
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+        let id = hex(&whole.cluster_id);
         let alive = whole
             .nodes
             .iter()
@@ -338,7 +334,7 @@ impl View {
             text.push_str("all is well\n");
         }
         for trouble in troubles {
-            text.push_str(&format!("! {trouble}\n"));
+            text.extend(["! ", &trouble, "\n"]);
         }
         text
     }
@@ -465,12 +461,18 @@ impl View {
             })
         });
         json!({
-            "cluster_id": self.whole.cluster_id.iter().map(|it| format!("{it:02x}")).collect::<String>(),
+            "cluster_id": hex(&self.whole.cluster_id),
             "replication": self.whole.replication, "index": self.whole.index,
             "leader": self.whole.leader, "nodes": nodes.collect::<Vec<_>>(), "tablets": tablets.collect::<Vec<_>>(),
             "troubles": self.troubles(),
         })
     }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes
+        .iter()
+        .fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
 }
 
 const NODE_HEADER: [&str; 9] = [

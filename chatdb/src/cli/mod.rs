@@ -57,7 +57,7 @@ struct CommandLine {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Runs the database of a directory and serves gRPC.
-    Serve(Serve),
+    Serve(Box<Serve>),
     /// Opens an interactive CQL shell.
     Shell(Shell),
     /// Runs CQL statements and prints their rows.
@@ -321,7 +321,7 @@ pub fn main() -> ExitCode {
         }
     };
     let outcome = match command_line.command {
-        Command::Serve(arguments) => runtime.block_on(serve::run(arguments, &screen)),
+        Command::Serve(arguments) => runtime.block_on(serve::run(*arguments, &screen)),
         Command::Shell(arguments) => shell::run(&arguments, &runtime, &screen),
         Command::Query(arguments) => runtime.block_on(query::run(arguments, &screen)),
         Command::Status(arguments) => runtime.block_on(status::run(arguments, &screen)),

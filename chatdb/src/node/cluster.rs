@@ -135,7 +135,7 @@ impl Node {
                 match group.transfer_leader(*other, HAND_OVER_LIMIT).await {
                     Ok(()) => return,
                     Err(error) => {
-                        tracing::debug!(group = status.group.0, %error, "not handed over")
+                        tracing::debug!(group = status.group.0, %error, "not handed over");
                     }
                 }
             }

@@ -10,7 +10,7 @@ use crate::group0::{NodeState, System, SystemCommand, decode_outcome};
 use crate::node::environment::random;
 use crate::rpc::cluster::Contacts;
 use bytes::Bytes;
-use raft::{Group, NodeId};
+use raft::{Group, NodeId, ReplicaId};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -68,7 +68,7 @@ impl Decider {
             Err(error) if error.kind() == ErrorKind::NotLeader => error,
             outcome => return outcome,
         };
-        let leader = self.group0.status().leader.map(|replica| replica.node());
+        let leader = self.group0.status().leader.map(ReplicaId::node);
         let Some(leader) = leader.filter(|leader| *leader != self.node) else {
             return Err(refused);
         };

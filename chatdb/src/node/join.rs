@@ -12,8 +12,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
 use tokio::time::Instant;
+use tokio_util::task::AbortOnDropHandle;
 
 /// How long joining is tried.
 const JOIN_LIMIT: Duration = Duration::from_mins(1);
@@ -131,11 +131,17 @@ async fn ask(
     }
 }
 
-/// Opens the door for the calls of other nodes, and knows where they are.
-pub(super) async fn listen(
-    cluster: &ClusterOptions,
-    joined: &Identified,
-) -> Result<(Arc<TcpTransport>, JoinHandle<raft::Result<()>>)> {
+/// The transport, and the task that takes the calls of other nodes while it is held.
+type Door = (Option<Arc<TcpTransport>>, Option<Serving>);
+
+/// Ends when it is dropped.
+pub(super) type Serving = AbortOnDropHandle<raft::Result<()>>;
+
+/// Opens the door for the calls of other nodes, and knows where they are. None for a node alone.
+pub(super) async fn listen(cluster: Option<&ClusterOptions>, joined: &Identified) -> Result<Door> {
+    let Some(cluster) = cluster else {
+        return Ok((None, None));
+    };
     let listen = cluster.node_listen;
     let listener = TcpListener::bind(listen).await.map_err(|cause| {
         Error::new(ErrorKind::Io, format!("cannot listen on {listen}")).with_source(cause)
@@ -149,5 +155,5 @@ pub(super) async fn listen(
     }
     let serving = Arc::clone(&transport);
     let serving = tokio::spawn(async move { serving.serve(listener).await });
-    Ok((transport, serving))
+    Ok((Some(transport), Some(AbortOnDropHandle::new(serving))))
 }

@@ -53,6 +53,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::group0::System;
 use crate::node::backlog::NodeLog;
 use crate::node::decide::Decider;
+use crate::node::join::Serving;
 use crate::node::maintenance::{Maintenance, Pressure};
 use crate::node::steward::Steward;
 use crate::node::tablets::{TabletPlace, Tablets};
@@ -72,7 +73,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 use tokio::sync::Semaphore;
-use tokio::task::JoinHandle;
 
 pub(crate) use numbers::TabletNumbers;
 
@@ -108,7 +108,7 @@ struct Running {
     steward: Steward,
     host: Arc<Host>,
     /// Answers the calls of other nodes.
-    transport: Option<JoinHandle<raft::Result<()>>>,
+    serving: Option<Serving>,
     maintenance: Maintenance,
     lock: Box<dyn Lock>,
 }
@@ -149,7 +149,7 @@ impl Node {
         let Running {
             steward,
             host,
-            transport,
+            serving,
             maintenance,
             lock,
         } = running;
@@ -162,10 +162,7 @@ impl Node {
             .map_err(|cause| Error::bug("closing panicked").with_source(cause))?;
         let host = Arc::try_unwrap(host).map_err(|_| Error::bug("the raft host is in use"))?;
         host.stop().await?;
-        if let Some(transport) = transport {
-            transport.abort();
-        }
-        drop(lock);
+        drop((serving, lock));
         Ok(())
     }
 

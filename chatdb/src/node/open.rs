@@ -118,13 +118,7 @@ impl Node {
         let contacts = Arc::new(Contacts::default());
         let joined = join::identify(&options, &ground, &contacts).await?;
         let identity = joined.identity;
-        let (transport, serving) = match &options.cluster {
-            Some(cluster) => {
-                let (transport, serving) = join::listen(cluster, &joined).await?;
-                (Some(transport), Some(serving))
-            }
-            None => (None, None),
-        };
+        let (transport, serving) = join::listen(options.cluster.as_ref(), &joined).await?;
         let host = Arc::new(Host::start(
             ground.log.clone(),
             host_options(&identity, transport.as_ref()),
@@ -137,41 +131,19 @@ impl Node {
             system: Arc::clone(&ground.system),
             contacts,
         });
-        let metrics = NodeMetrics::new();
-        let hub = Arc::new(Hub::new(
-            identity.greeting(),
-            options.subscriber_queue_items,
-            metrics.stream.clone(),
-        ));
-        let pressure = Arc::new(Pressure::new(&options)?);
-        let reads = Arc::new(ReadAdmission::default());
-        let tablets = Arc::new(Tablets::default());
-        let own = join::own_place(&options, &ground);
+        let shared = Shared::new(&options, identity)?;
         let parts = Parts {
-            opener: Opener {
-                node: identity.node,
-                vfs: ground.vfs,
-                installation: ground.installation,
-                log: ground.log.clone(),
-                system: Arc::clone(&ground.system),
-                host: Arc::clone(&host),
-                hub: Arc::clone(&hub),
-                pressure: Arc::clone(&pressure),
-                cache: Arc::new(BlockCache::new(options.block_cache_bytes)),
-                reads: Arc::clone(&reads),
-                tablets: Arc::clone(&tablets),
-                options: options.clone(),
-            },
+            opener: shared.opener(&options, &ground, &host),
             decider: Arc::clone(&decider),
             group0: group0.clone(),
             transport,
-            own,
+            own: join::own_place(&options, &ground),
         };
         begin(&parts, &options).await?;
         let maintenance = Maintenance::start(&Work {
             options: options.clone(),
-            pressure: Arc::clone(&pressure),
-            tablets: Arc::clone(&tablets),
+            pressure: Arc::clone(&shared.pressure),
+            tablets: Arc::clone(&shared.tablets),
             system: Arc::clone(&ground.system),
             group0: group0.clone(),
             log: ground.log.clone(),
@@ -186,25 +158,71 @@ impl Node {
             group0,
             system: ground.system,
             decider,
-            tablets,
-            hub,
-            pressure,
+            tablets: shared.tablets,
+            hub: shared.hub,
+            pressure: shared.pressure,
             parsed: Cache::new(PARSED_STATEMENTS_MAX),
             readers: Arc::new(Semaphore::new(readers)),
             waiting_readers: Arc::new(Semaphore::new(most_waiting_readers)),
             most_waiting_readers,
-            admission: reads,
-            metrics,
+            admission: shared.reads,
+            metrics: shared.metrics,
             is_closed: AtomicBool::new(false),
             running: Mutex::new(Some(Running {
                 steward: Steward::start(parts),
                 host,
-                transport: serving,
+                serving,
                 maintenance,
                 lock: ground.lock,
             })),
             options,
         })
+    }
+}
+
+/// What the tablets of a node share.
+struct Shared {
+    node: NodeId,
+    metrics: NodeMetrics,
+    hub: Arc<Hub>,
+    pressure: Arc<Pressure>,
+    reads: Arc<ReadAdmission>,
+    tablets: Arc<Tablets>,
+}
+
+impl Shared {
+    fn new(options: &EmbeddedOptions, identity: Identity) -> Result<Self> {
+        let metrics = NodeMetrics::new();
+        let hub = Hub::new(
+            identity.greeting(),
+            options.subscriber_queue_items,
+            metrics.stream.clone(),
+        );
+        Ok(Self {
+            node: identity.node,
+            metrics,
+            hub: Arc::new(hub),
+            pressure: Arc::new(Pressure::new(options)?),
+            reads: Arc::new(ReadAdmission::default()),
+            tablets: Arc::new(Tablets::default()),
+        })
+    }
+
+    fn opener(&self, options: &EmbeddedOptions, ground: &Ground, host: &Arc<Host>) -> Opener {
+        Opener {
+            node: self.node,
+            vfs: Arc::clone(&ground.vfs),
+            installation: ground.installation,
+            log: ground.log.clone(),
+            system: Arc::clone(&ground.system),
+            host: Arc::clone(host),
+            hub: Arc::clone(&self.hub),
+            pressure: Arc::clone(&self.pressure),
+            cache: Arc::new(BlockCache::new(options.block_cache_bytes)),
+            reads: Arc::clone(&self.reads),
+            tablets: Arc::clone(&self.tablets),
+            options: options.clone(),
+        }
     }
 }
 

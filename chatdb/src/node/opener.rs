@@ -195,7 +195,7 @@ impl Opener {
             for name in names {
                 vfs.remove(&dir.join(name))?;
             }
-            vfs.remove_dir(&dir).map_err(|cause| Error::from(cause))
+            vfs.remove_dir(&dir).map_err(Error::from)
         })
         .await
     }

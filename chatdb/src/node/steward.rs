@@ -36,7 +36,7 @@ const RETRY_PAUSE: Duration = Duration::from_secs(1);
 /// How long one change of a group's members may take before it is looked at anew.
 const CHANGE_LIMIT: Duration = Duration::from_secs(20);
 /// How long new replicas may take to catch up before that is looked at anew. The transfer goes on.
-const LEARN_LIMIT: Duration = Duration::from_secs(60);
+const LEARN_LIMIT: Duration = Duration::from_mins(1);
 /// How long a group is left with its leader before another is preferred.
 const LEADER_REST: Duration = Duration::from_secs(10);
 /// Who has been silent for longer, or lacks more entries, is not handed the leadership.
@@ -363,16 +363,12 @@ impl Parts {
             group.change_voters(&with_it, CHANGE_LIMIT).await?;
         }
         let close = |it: &&ReplicaId| group.follows_closely(**it, SILENCE_MAX, LAG_MAX);
-        match wanted.iter().find(close) {
-            Some(successor) => {
-                group.transfer_leader(*successor, HAND_OVER_LIMIT).await?;
-                Ok(())
-            }
-            None => {
-                let message = "no replica that stays has caught up yet";
-                Err(Error::new(ErrorKind::Unavailable, message))
-            }
-        }
+        let Some(successor) = wanted.iter().find(close) else {
+            let message = "no replica that stays has caught up yet";
+            return Err(Error::new(ErrorKind::Unavailable, message));
+        };
+        group.transfer_leader(*successor, HAND_OVER_LIMIT).await?;
+        Ok(())
     }
 
     /// Members of group 0 as they are to be: all nodes that are not gone, some of them voters.

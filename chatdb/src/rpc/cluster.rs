@@ -185,7 +185,7 @@ impl ClusterService {
         let installation = number(&request.installation)?;
         let place = place_from(request.place.unwrap_or_default());
         let node = self.node.take_in(installation, place).await?;
-        let described = described(self.node.describe());
+        let described = described(&self.node.describe());
         Ok(proto::JoinResponse {
             cluster_id: described.cluster_id,
             node: node.0,
@@ -222,7 +222,7 @@ impl ClusterService {
     }
 }
 
-fn described(description: Description) -> proto::DescribeResponse {
+fn described(description: &Description) -> proto::DescribeResponse {
     let topology = &description.topology;
     let nodes = topology
         .nodes
@@ -253,7 +253,7 @@ fn described(description: Description) -> proto::DescribeResponse {
                 .chain(record.leaving.iter().map(replica(true)))
                 .collect(),
             leader: local.and_then(|local| local.0).map_or(0, |node| node.0),
-            local: local.map(|local| tablet_to(local.1.clone())),
+            local: local.map(|local| tablet_to(&local.1)),
         }
     });
     proto::DescribeResponse {
@@ -269,7 +269,7 @@ fn described(description: Description) -> proto::DescribeResponse {
     }
 }
 
-fn tablet_to(tablet: crate::TabletStatus) -> proto::TabletStatus {
+fn tablet_to(tablet: &crate::TabletStatus) -> proto::TabletStatus {
     proto::TabletStatus {
         group: tablet.group,
         first_token: tablet.first_token,
@@ -302,7 +302,7 @@ impl Cluster for ClusterService {
         &self,
         _request: Request<proto::DescribeRequest>,
     ) -> std::result::Result<Response<proto::DescribeResponse>, Status> {
-        answer(Ok(described(self.node.describe())))
+        answer(Ok(described(&self.node.describe())))
     }
 
     async fn change(

@@ -56,10 +56,7 @@ pub(crate) fn table_options(table: &Table) -> TableOptions {
 
 /// The commands of an entry.
 pub(super) fn decode(commands: &[Bytes]) -> Result<Vec<WriteCommand>> {
-    commands
-        .iter()
-        .map(|bytes| WriteCommand::decode(bytes))
-        .collect()
+    commands.iter().map(WriteCommand::decode).collect()
 }
 
 impl Store {

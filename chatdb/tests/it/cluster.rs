@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// How long anything may take on a machine that is busy with other tests.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 /// A running node and where it lives.
 pub(crate) struct ClusterNode {
@@ -16,7 +16,7 @@ pub(crate) struct ClusterNode {
     pub(crate) options: EmbeddedOptions,
     rpc: SocketAddr,
     server: Server,
-    _directory: Option<TempDir>,
+    directory: Option<TempDir>,
 }
 
 /// An address that was free a moment ago.
@@ -38,7 +38,7 @@ impl ClusterNode {
         options.tablets = tablets;
         options.cluster = Some(cluster);
         let mut node = Self::open(options, rpc).await;
-        node._directory = Some(directory);
+        node.directory = Some(directory);
         node
     }
 
@@ -50,7 +50,7 @@ impl ClusterNode {
             options,
             rpc,
             server,
-            _directory: None,
+            directory: None,
         }
     }
 
@@ -61,14 +61,14 @@ impl ClusterNode {
             options,
             rpc,
             server,
-            _directory,
+            directory,
         } = self;
         server.stop().await.expect("stopped");
         db.close().await.expect("closed");
         StoppedNode {
             options,
             rpc,
-            directory: _directory,
+            directory,
         }
     }
 }
@@ -83,7 +83,7 @@ pub(crate) struct StoppedNode {
 impl StoppedNode {
     pub(crate) async fn start(self) -> ClusterNode {
         let mut node = ClusterNode::open(self.options, self.rpc).await;
-        node._directory = self.directory;
+        node.directory = self.directory;
         node
     }
 }
