@@ -2,7 +2,8 @@
 //!
 //! * **flush**: freezes the memtables of a tablet that is too big, of the biggest one when all
 //!   together are too big, or of the one that pins the oldest log segment when the log is too long;
-//!   writes the frozen ones to SSTables; tells raft what became durable, so that the log is purged.
+//!   writes the frozen ones to SSTables; tells raft what became durable, so that the log is purged; walks
+//!   over rows that were deleted one by one, so that no reader has to.
 //! * **compact**: tells the mergers that something may be due, after a flush and once a minute.
 //! * **merge**, two of them: merge the files of all tablets, see `node/compaction.rs`.
 //!
@@ -32,6 +33,8 @@ use tokio::time::Instant;
 
 /// How often the log's length is looked at when nothing else wakes the flush.
 const FLUSH_INTERVAL: Duration = Duration::from_secs(2);
+/// Steps of a sweep between two looks at what has to be flushed: each takes a millisecond or two.
+const SWEEP_STEPS_MAX: usize = 100;
 /// Threads that merge, each in another tablet.
 const MERGERS: usize = 2;
 /// How often expired windows are looked for when nothing else wakes the compaction.
@@ -278,7 +281,23 @@ impl Work {
             }
         }
         self.measure();
+        self.sweep()?;
         self.release_group0()
+    }
+
+    /// Walks over rows that were deleted one by one, so that no reader has to. What is left waits for the
+    /// next round, behind what has to be flushed.
+    fn sweep(&self) -> Result<()> {
+        for tablet in &self.tablets {
+            let mut steps = 0;
+            while steps < SWEEP_STEPS_MAX && tablet.engine().sweep_step()? {
+                steps += 1;
+            }
+            if steps == SWEEP_STEPS_MAX {
+                self.pressure.flush.ring();
+            }
+        }
+        Ok(())
     }
 
     fn retention_per_tablet(&self) -> u64 {

@@ -81,6 +81,13 @@ pub(super) struct Run {
     pub(super) now_ms: u64,
 }
 
+impl Run {
+    /// Whether it holds the edge or begins or ends there.
+    fn reaches(&self, edge: &Edge) -> bool {
+        self.from <= *edge && *edge <= self.to
+    }
+}
+
 impl DeadRuns {
     /// None.
     pub(super) fn new() -> Self {
@@ -125,13 +132,17 @@ impl DeadRuns {
         }
     }
 
-    /// Notes runs that a read of `slice` walked over, unless rows were stored since `mark`.
-    pub(super) fn note(&self, slice: &Slice, found: Vec<Run>, mark: u64) {
+    /// Notes runs that a read of `slice` walked over, unless rows were stored since `mark`: then returns
+    /// false.
+    pub(super) fn note(&self, slice: &Slice, found: Vec<Run>, mark: u64) -> bool {
         let stripe = self.stripe(slice.token);
         let mut partitions = stripe.partitions.lock();
         stripe.is_used.store(true, Ordering::SeqCst);
-        if stripe.writes.load(Ordering::SeqCst) != mark || slice.key.len() > KEY_BYTES_MAX {
-            return;
+        if stripe.writes.load(Ordering::SeqCst) != mark {
+            return false;
+        }
+        if slice.key.len() > KEY_BYTES_MAX {
+            return true;
         }
         let Partitions { runs, uses } = &mut *partitions;
         *uses += 1;
@@ -147,6 +158,22 @@ impl DeadRuns {
         for run in found {
             runs.add(run);
         }
+        true
+    }
+
+    /// What lies between the runs at both ends of a slice and the runs next to them.
+    pub(super) fn gaps_beside(&self, slice: &Slice) -> Vec<(Edge, Edge)> {
+        let place = (slice.table, slice.token, slice.key.clone());
+        let partitions = self.stripe(slice.token).partitions.lock();
+        let list = partitions
+            .runs
+            .get(&place)
+            .map_or(&[][..], |it| it.list.as_slice());
+        let gap = |(before, after): (&Run, &Run)| (before.to.clone(), after.from.clone());
+        let neighbors = || list.iter().zip(list.iter().skip(1));
+        let below = neighbors().find(|(_, run)| run.reaches(&slice.from));
+        let above = neighbors().find(|(run, _)| run.reaches(&slice.to));
+        below.into_iter().chain(above).map(gap).collect()
     }
 
     /// What is left of a slice without the runs that a read at this index and time may skip, in

@@ -73,6 +73,7 @@ impl Engine {
                 state.frozen.clear();
                 // Under the lock of the state: a read that begins later finds none of them.
                 self.dead_runs.forget();
+                self.sweeps.forget();
             },
         )?;
         writer.active = active;

@@ -32,6 +32,7 @@ mod request;
 mod room;
 mod scan;
 mod state;
+mod sweep;
 mod write;
 
 pub use checkpoint::{Checkpoint, CheckpointFile, VerifyReport};
@@ -74,6 +75,7 @@ pub struct Engine {
     compacting: Mutex<()>,
     tables: RwLock<BTreeMap<TableId, TableOptions>>,
     dead_runs: DeadRuns,
+    sweeps: sweep::Sweeps,
     dictionaries: dictionaries::Dictionaries,
     obsolete: obsolete::Obsolete,
     counters: Counters,

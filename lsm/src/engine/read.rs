@@ -8,12 +8,14 @@ use super::Engine;
 use super::dead_runs::Run;
 use super::request::{ReadStats, SlicePage, SliceRead};
 use super::state::State;
+use crate::cache::BlockCache;
 use crate::error::{Error, Result};
 use crate::iter::{Cursor, MemCursor, Merger, PageMemory, Reading, RowLimits};
+use crate::manifest::TableFile;
 use crate::memtable::{MemSlice, Memtable, SliceLimit};
 use crate::metrics::add;
 use crate::row::range::Place;
-use crate::row::{Fragment, StaticRow, Timestamp, codec, merge};
+use crate::row::{Fragment, StaticRow, Timestamp, Window, codec, merge};
 use crate::sstable::{FileCursor, Slice, TableReader};
 
 /// Rows that a frozen memtable copies out at first.
@@ -56,6 +58,23 @@ pub(super) struct Piece {
     active: Copied,
 }
 
+/// What a read found.
+#[derive(Debug)]
+pub(super) struct Walked {
+    /// The rows, and the runs of dead ones.
+    pub(super) reading: Reading,
+    /// The static row and the deletion of the partition.
+    static_row: Option<(Fragment, Timestamp)>,
+    /// The last row looked at, if there may be more.
+    pub(super) resume_after: Option<Bytes>,
+    /// What it cost.
+    pub(super) stats: ReadStats,
+    /// Everything up to this log index was looked at.
+    pub(super) index: u64,
+    /// What was stored when it began, see [`super::dead_runs::DeadRuns::mark`].
+    pub(super) mark: u64,
+}
+
 /// What a read looks at.
 #[derive(Debug)]
 struct Plan {
@@ -84,8 +103,6 @@ impl Engine {
     }
 
     fn read_within(&self, read: &SliceRead, memory: PageMemory) -> Result<SlicePage> {
-        let mark = self.dead_runs.mark(read.partition.token);
-        let state = self.state();
         let slice = Slice {
             table: read.table,
             token: read.partition.token,
@@ -105,19 +122,52 @@ impl Engine {
             run_rows: self.options.dead_run_rows,
             now_ms: read.now_ms,
         };
+        let cache = Some(&self.options.cache);
+        let mut walked = self.walk(
+            slice.clone(),
+            read.partition.window,
+            limits,
+            (memory, cache),
+        )?;
+        self.remember(&slice, &mut walked, read.now_ms);
+        add(&self.counters.reads, 1);
+        self.counters.read.add(&walked.stats);
+        let static_row = walked
+            .static_row
+            .map(|(row, deletion)| visible_static(row, deletion, read.now_ms));
+        Ok(SlicePage {
+            static_row: static_row.unwrap_or_default(),
+            rows: walked.reading.finish().0,
+            resume_after: walked.resume_after,
+            stats: walked.stats,
+        })
+    }
+
+    /// Reads a page of a slice into this memory, through this cache if there is one.
+    pub(super) fn walk(
+        &self,
+        slice: Slice,
+        window: Window,
+        limits: RowLimits,
+        (memory, cache): (PageMemory, Option<&Arc<BlockCache>>),
+    ) -> Result<Walked> {
+        let mark = self.dead_runs.mark(slice.token);
+        let state = self.state();
+        let table = slice.table;
         let plan = self.plan(&state, slice, limits);
         let mut stats = ReadStats {
             runs_skipped: plan.runs_skipped,
             ..ReadStats::default()
         };
-        let files = state.version.group(read.table, read.partition.window);
+        let files = state.version.group(table, window);
         let mut reading = Reading::new(limits, memory);
         let (mut static_row, mut resume_after) = (None, None);
         let last = plan.others.len();
         let index = plan.index;
-        let slice = Arc::clone(&plan.first.slice);
         for (number, piece) in std::iter::once(plan.first).chain(plan.others).enumerate() {
-            let readers = files.iter().map(|file| self.reader(&file.table)).collect();
+            let reader =
+                |file: &Arc<TableFile>| TableReader::new(Arc::clone(&file.table), cache.cloned());
+            let readers = files.iter().map(reader).collect();
             let slice = Arc::clone(&piece.slice);
             let mut open = open_piece(&state, piece, readers, limits)?;
             resume_after = reading.read(&mut open.merger, &slice, &mut stats)?;
@@ -133,16 +183,13 @@ impl Engine {
                 break;
             }
         }
-        self.remember(&slice, &mut reading, (index, mark, read.now_ms));
-        add(&self.counters.reads, 1);
-        self.counters.read.add(&stats);
-        let static_row =
-            static_row.map(|(row, deletion)| visible_static(row, deletion, read.now_ms));
-        Ok(SlicePage {
-            static_row: static_row.unwrap_or_default(),
-            rows: reading.finish().0,
+        Ok(Walked {
+            reading,
+            static_row,
             resume_after,
             stats,
+            index,
+            mark,
         })
     }
 
@@ -187,23 +234,20 @@ impl Engine {
         }
     }
 
-    /// Notes the runs of dead rows that a read has walked over.
-    fn remember(
-        &self,
-        slice: &Slice,
-        reading: &mut Reading,
-        (index, mark, now_ms): (u64, u64, u64),
-    ) {
-        if reading.runs.is_empty() {
-            return;
+    /// Notes the runs of dead rows that a read has walked over. Returns false if they must not be noted,
+    /// because rows were stored meanwhile.
+    pub(super) fn remember(&self, slice: &Slice, walked: &mut Walked, now_ms: u64) -> bool {
+        if walked.reading.runs.is_empty() {
+            return true;
         }
-        let runs = reading.runs.drain(..).map(|(from, to)| Run {
+        let index = walked.index;
+        let runs = walked.reading.runs.drain(..).map(|(from, to)| Run {
             from,
             to,
             index,
             now_ms,
         });
-        self.dead_runs.note(slice, runs.collect(), mark);
+        self.dead_runs.note(slice, runs.collect(), walked.mark)
     }
 
     /// A reader of a file, through the block cache.

@@ -10,6 +10,7 @@ use super::dead_runs::DeadRuns;
 use super::dictionaries::Dictionaries;
 use super::obsolete::Obsolete;
 use super::state::{State, Writer};
+use super::sweep::Sweeps;
 use super::{Engine, Files};
 use crate::error::Result;
 use crate::manifest::{
@@ -62,6 +63,7 @@ pub(super) fn open(vfs: Arc<dyn Vfs>, dir: &Path, options: EngineOptions) -> Res
         compacting: Mutex::new(()),
         tables: RwLock::new(BTreeMap::new()),
         dead_runs: DeadRuns::new(),
+        sweeps: Sweeps::default(),
         dictionaries: Dictionaries::default(),
         obsolete: Obsolete::default(),
         counters: Counters::default(),

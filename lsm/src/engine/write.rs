@@ -52,6 +52,7 @@ impl Engine {
         for change in changes {
             if let Change::Mutation(mutation) = change {
                 self.dead_runs.stored(mutation);
+                self.sweeps.deleted(mutation, self.options.dead_run_rows);
             }
         }
         active.apply(index, timestamp, changes);

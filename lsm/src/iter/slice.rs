@@ -173,6 +173,11 @@ impl Reading {
         self.runs.push(range);
     }
 
+    /// Rows so far.
+    pub(crate) fn len(&self) -> usize {
+        self.page.len()
+    }
+
     /// Whether no more rows fit.
     pub(crate) fn is_full(&self) -> bool {
         self.page.is_full()

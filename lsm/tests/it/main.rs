@@ -29,6 +29,7 @@ mod ordered;
 mod removal;
 mod row_room;
 mod snapshots;
+mod sweeps;
 mod testing_page;
 mod vfs_contract;
 mod young_files;

@@ -256,12 +256,12 @@ impl Node {
         self.pace.update(self.tablet.debt(self.now_ms()));
     }
 
-    /// Flushes whenever a memtable is full.
+    /// Flushes whenever a memtable is full, and walks over deleted rows in between.
     pub(super) fn flush_full(&self) {
         while !self.is_closing() {
             if self.tablet.memory_bytes() >= self.memtable_bytes {
                 self.flush().expect("flushing generated rows succeeds");
-            } else {
+            } else if !self.tablet.sweep_step().expect("sweeping succeeds") {
                 std::thread::park_timeout(Duration::from_millis(1));
             }
         }

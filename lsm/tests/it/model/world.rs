@@ -249,6 +249,9 @@ impl World {
             self.promised = flushed.index;
             self.log.retain(|(index, ..)| *index > flushed.index);
         }
+        if self.random.percent(40) {
+            self.engine().sweep_step()?;
+        }
         if self.settings.compacts && self.random.percent(50) {
             self.engine().compact_step(self.now_ms)?;
         }
