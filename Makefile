@@ -12,7 +12,7 @@ BOTS       := gateway/tests/bots
 # The binaries as the Rust tests build them: the same features, so nothing is compiled a second time.
 TEST_BINS  := cargo test --workspace --locked --no-run --quiet
 
-.PHONY: run release test test-long sim check rust-test web-test bot-test setup fuzz bench-peers bench-quick bench-gate bench-gate-update clean help
+.PHONY: run release test test-long sim check rust-test web-test bot-test setup fuzz bench-peers bench-quick bench-gate bench-gate-update chaos clean help
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort
@@ -73,6 +73,11 @@ bench-gate: ## instructions per row of the engine against the kept baseline, 3 %
 
 bench-gate-update: ## count again and keep it as the baseline
 	cargo run --release --locked -p bench --bin gate -- update bench/gate.json
+
+chaos: ## NODES real processes (3) under faults for MINUTES (1), everything acknowledged checked; SEED repeats one
+	cargo build --release --locked --bin chatdb -p chatdb
+	cargo run --release --locked -p bench --bin bench -- chaos --nodes $(or $(NODES),3) \
+	  --seconds $$((60 * $(or $(MINUTES),1))) $(if $(SEED),--seed $(SEED)) --out $(or $(OUT),target/chaos)
 
 clean: ## remove what was built, never the data
 	cargo clean

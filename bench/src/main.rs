@@ -2,11 +2,13 @@
 //!
 //! `bench storage --peer rocksdb --peer fjall` measures every engine on the same rows, in turns, and prints tables;
 //! `--out DIR` keeps them with every sample as JSON and with plots. Peers are built with `--features peers`.
+//! `bench chaos` writes to a cluster while its nodes are killed, and checks that nothing was lost.
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
+mod chaos;
 mod counters;
 mod engine;
 mod measure;
@@ -27,6 +29,8 @@ struct Cli {
 enum What {
     /// The storage engine: ingest, pages, deletion, expiry, recovery
     Storage(storage::Options),
+    /// A cluster under faults: nothing acknowledged may be lost, doubled, reordered or back
+    Chaos(chaos::Options),
 }
 
 #[expect(
@@ -35,8 +39,11 @@ enum What {
     reason = "the report is this program's output"
 )]
 fn main() -> ExitCode {
-    let What::Storage(options) = Cli::parse().what;
-    match storage::run(&options) {
+    let result = match Cli::parse().what {
+        What::Storage(options) => storage::run(&options),
+        What::Chaos(options) => chaos::run(options),
+    };
+    match result {
         Ok(report) => {
             println!("{report}");
             ExitCode::SUCCESS

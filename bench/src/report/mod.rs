@@ -4,7 +4,7 @@
 pub(crate) mod names;
 mod plots;
 mod requirements;
-mod svg;
+pub(crate) mod svg;
 mod tables;
 
 use std::collections::BTreeMap;
@@ -176,7 +176,7 @@ fn more(name: &'static str) -> impl Fn(&Sample) -> Option<f64> {
 }
 
 /// Processor, cores and kernel of this machine, in one line.
-fn machine() -> String {
+pub(crate) fn machine() -> String {
     let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = cpu
         .lines()

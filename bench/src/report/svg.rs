@@ -26,7 +26,7 @@ text{font:12px system-ui,sans-serif;fill:#24292f}.small{font-size:11px;fill:#576
 
 /// How numbers lie along an axis.
 #[derive(Clone, Debug)]
-pub(super) enum Scale {
+pub(crate) enum Scale {
     /// From zero.
     Linear,
     /// Powers of ten.
@@ -37,41 +37,41 @@ pub(super) enum Scale {
 
 /// One axis: its scale, and its name with the unit.
 #[derive(Clone, Debug)]
-pub(super) struct Axis {
-    pub(super) scale: Scale,
-    pub(super) label: &'static str,
+pub(crate) struct Axis {
+    pub(crate) scale: Scale,
+    pub(crate) label: &'static str,
 }
 
 /// One line.
 #[derive(Clone, Debug)]
-pub(super) struct Series {
+pub(crate) struct Series {
     /// Which color and marker: 0 to 3.
-    pub(super) color: usize,
-    pub(super) dashed: bool,
+    pub(crate) color: usize,
+    pub(crate) dashed: bool,
     /// Whether each point has a marker.
-    pub(super) marked: bool,
-    pub(super) points: Vec<(f64, f64)>,
+    pub(crate) marked: bool,
+    pub(crate) points: Vec<(f64, f64)>,
 }
 
 /// One plot of a chart.
 #[derive(Clone, Debug)]
-pub(super) struct Panel {
-    pub(super) title: String,
-    pub(super) x: Axis,
-    pub(super) y: Axis,
-    pub(super) series: Vec<Series>,
+pub(crate) struct Panel {
+    pub(crate) title: String,
+    pub(crate) x: Axis,
+    pub(crate) y: Axis,
+    pub(crate) series: Vec<Series>,
 }
 
 /// Panels side by side below one legend.
 #[derive(Clone, Debug)]
-pub(super) struct Chart {
-    pub(super) title: &'static str,
+pub(crate) struct Chart {
+    pub(crate) title: &'static str,
     /// Name, color, dashed.
-    pub(super) legend: Vec<(String, usize, bool)>,
-    pub(super) columns: usize,
+    pub(crate) legend: Vec<(String, usize, bool)>,
+    pub(crate) columns: usize,
     /// A panel's width in shares of the usual one.
-    pub(super) wide: f64,
-    pub(super) panels: Vec<Panel>,
+    pub(crate) wide: f64,
+    pub(crate) panels: Vec<Panel>,
 }
 
 /// Where the numbers of an axis are drawn.
@@ -87,7 +87,7 @@ struct Mapped {
 
 impl Chart {
     /// The file.
-    pub(super) fn to_svg(&self) -> String {
+    pub(crate) fn to_svg(&self) -> String {
         let panel_width = PANEL_WIDTH * self.wide;
         let columns = self.columns.clamp(1, self.panels.len().max(1));
         let rows = self.panels.len().div_ceil(columns);

@@ -1,0 +1,3 @@
+//! What the benchmarks' program promises.
+
+mod chaos;
