@@ -288,9 +288,9 @@ impl Work {
     /// Walks over rows that were deleted one by one, so that no reader has to. What is left waits for the
     /// next round, behind what has to be flushed.
     fn sweep(&self) -> Result<()> {
-        for tablet in &self.tablets {
+        for place in self.tablets.list() {
             let mut steps = 0;
-            while steps < SWEEP_STEPS_MAX && tablet.engine().sweep_step()? {
+            while steps < SWEEP_STEPS_MAX && place.tablet.engine().sweep_step()? {
                 steps += 1;
             }
             if steps == SWEEP_STEPS_MAX {
