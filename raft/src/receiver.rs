@@ -236,10 +236,15 @@ async fn forget_when_idle(receiver: std::sync::Weak<Receiver>, name: SnapshotNam
 
 /// Drops what was received, and its files.
 fn forget(incoming: &mut Option<Incoming>) {
-    let Some(it) = incoming.take() else { return };
-    if let Err(error) = blocking(|| it.directory.clear()) {
-        let path = it.directory.path.display();
-        tracing::warn!(%path, %error, "cannot remove what was received of a raft snapshot");
+    blocking(|| drop(incoming.take()));
+}
+
+impl Drop for Incoming {
+    fn drop(&mut self) {
+        if let Err(error) = self.directory.clear() {
+            let path = self.directory.path.display();
+            tracing::warn!(%path, %error, "cannot remove what was received of a raft snapshot");
+        }
     }
 }
 

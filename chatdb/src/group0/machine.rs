@@ -6,7 +6,7 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::group0::command::{SystemCommand, encode_outcome};
-use crate::group0::state::{STATE_BYTES_MAX, SystemState};
+use crate::group0::state::SystemState;
 use crate::group0::topology::Topology;
 use crate::schema::Catalog;
 use crate::tablet::Tablet;
@@ -14,7 +14,7 @@ use bytes::Bytes;
 use lsm::TableId;
 use lsm::vfs::Vfs;
 use parking_lot::{Condvar, Mutex, RwLock};
-use raft::{Applied, CommittedBatch, LogId, StateMachine};
+use raft::{Applied, CommittedBatch, LogId, SnapshotDirs, StateMachine};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -24,11 +24,11 @@ use tokio::sync::watch;
 
 /// Group 0's state, shared by its state machine, the planner, the steward and the maintenance threads.
 pub(crate) struct System {
-    vfs: Arc<dyn Vfs>,
-    dir: PathBuf,
+    pub(super) vfs: Arc<dyn Vfs>,
+    pub(super) dir: PathBuf,
     /// Held while the state file is written.
-    saving: Mutex<()>,
-    state: Mutex<SystemState>,
+    pub(super) saving: Mutex<()>,
+    pub(super) state: Mutex<SystemState>,
     /// The catalog, for readers that must not wait for an apply.
     catalog: RwLock<Arc<Catalog>>,
     /// Nodes and tablets, for readers and for who waits for a change of them.
@@ -56,16 +56,7 @@ impl System {
         vfs.create_dir_all(dir).map_err(cannot)?;
         let path = dir.join("state");
         let state = if vfs.exists(&path).map_err(cannot)? {
-            let file = vfs.open(&path).map_err(cannot)?;
-            let len = file.len().map_err(cannot)?;
-            if len > STATE_BYTES_MAX {
-                return Err(Error::corrupt(format!(
-                    "group0/state is damaged at byte 0: {len} bytes are too many"
-                )));
-            }
-            let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
-            lsm::vfs::read_exact_at(file.as_ref(), &path, &mut bytes, 0).map_err(cannot)?;
-            SystemState::decode(&bytes)?
+            SystemState::read(vfs.as_ref(), &path)?
         } else {
             SystemState::default()
         };
@@ -204,7 +195,11 @@ impl System {
     }
 
     /// Defines the tables in all tablets first and shows the catalog after.
-    fn publish_catalog(&self, state: &mut SystemState, next: Arc<Catalog>) -> Result<()> {
+    pub(super) fn publish_catalog(
+        &self,
+        state: &mut SystemState,
+        next: Arc<Catalog>,
+    ) -> Result<()> {
         let dropped = next.dropped_since(&state.catalog);
         for tablet in self.tablets.read().values() {
             tablet.define_tables(&next, &dropped)?;
@@ -216,7 +211,7 @@ impl System {
         Ok(())
     }
 
-    fn publish_topology(&self, state: &mut SystemState, next: Arc<Topology>) {
+    pub(super) fn publish_topology(&self, state: &mut SystemState, next: Arc<Topology>) {
         if *state.topology != *next {
             state.topology = Arc::clone(&next);
             self.topology.send_replace(next);
@@ -228,7 +223,7 @@ impl System {
     }
 }
 
-fn disk(what: &str, cause: lsm::Error) -> Error {
+pub(super) fn disk(what: &str, cause: lsm::Error) -> Error {
     let kind = match cause.kind() {
         lsm::ErrorKind::Corrupt => ErrorKind::Corrupt,
         _ => ErrorKind::Io,
@@ -277,5 +272,23 @@ impl StateMachine for SystemMachine {
     fn apply_blank(&mut self, id: LogId) -> raft::Result<()> {
         self.0.advance(id);
         Ok(())
+    }
+
+    fn snapshot_dirs(&self) -> Option<SnapshotDirs> {
+        self.0.snapshot_dirs()
+    }
+
+    fn make_snapshot(&mut self, dir: &Path) -> raft::Result<Applied> {
+        self.0.make_snapshot(dir).map_err(|cause| {
+            let message = "group 0 cannot make a raft snapshot";
+            raft::Error::new(raft::ErrorKind::Io, message).with_source(cause)
+        })
+    }
+
+    fn install_snapshot(&mut self, dir: &Path) -> raft::Result<Applied> {
+        self.0.install_snapshot(dir).map_err(|cause| {
+            let message = "group 0 cannot install a raft snapshot";
+            raft::Error::new(raft::ErrorKind::Bug, message).with_source(cause)
+        })
     }
 }

@@ -7,6 +7,7 @@
 mod command;
 mod machine;
 pub(crate) mod placement;
+mod snapshot;
 mod state;
 mod topology;
 

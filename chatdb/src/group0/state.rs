@@ -12,7 +12,9 @@ use crate::group0::topology::Topology;
 use crate::schema::Catalog;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use lsm::encoding::Reader;
+use lsm::vfs::Vfs;
 use raft::{LeaderId, LogId};
+use std::path::Path;
 use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -20,7 +22,7 @@ const MAGIC: &[u8; 8] = b"chatdbG0";
 const HEADER_BYTES: usize = 8 + 4;
 const CHECK_BYTES: usize = 8;
 /// The largest state file that is believed, in bytes.
-pub(crate) const STATE_BYTES_MAX: u64 = 256 * 1024 * 1024;
+const STATE_BYTES_MAX: u64 = 256 * 1024 * 1024;
 
 /// Everything that group 0 decides.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -55,6 +57,21 @@ impl SystemState {
         put_part(&mut bytes, &body);
         bytes.put_u64_le(xxh3_64(&bytes));
         bytes.freeze()
+    }
+
+    /// Reads the file at `path`.
+    pub(crate) fn read(vfs: &dyn Vfs, path: &Path) -> Result<Self> {
+        let cannot = |cause: lsm::Error| Error::from(cause);
+        let file = vfs.open(path).map_err(cannot)?;
+        let len = file.len().map_err(cannot)?;
+        if len > STATE_BYTES_MAX {
+            return Err(Error::corrupt(format!(
+                "group0/state is damaged at byte 0: {len} bytes are too many"
+            )));
+        }
+        let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
+        lsm::vfs::read_exact_at(file.as_ref(), path, &mut bytes, 0).map_err(cannot)?;
+        Self::decode(&bytes)
     }
 
     /// The state in the bytes of the file; an error says at which offset it went wrong.

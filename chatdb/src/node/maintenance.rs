@@ -342,10 +342,7 @@ impl Work {
         let durable = self.group0.status().durable.map_or(0, |id| id.index);
         if self.system.applied_index() > durable {
             let index = self.system.save()?;
-            // New nodes read the log from its beginning, until raft snapshots carry the state to them.
-            if self.options.cluster.is_none() {
-                self.group0.flushed(index, index + 1)?;
-            }
+            self.group0.flushed(index, index + 1)?;
         }
         Ok(())
     }

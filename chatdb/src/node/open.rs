@@ -16,6 +16,7 @@ use crate::node::tablets::Tablets;
 use crate::node::{Node, Running, join};
 use crate::rpc::cluster::Contacts;
 use crate::stream::hub::Hub;
+use crate::tablet::clear_snapshots;
 use crate::telemetry::NodeMetrics;
 use futures::future::try_join_all;
 use lsm::log::{Log, LogOptions};
@@ -85,6 +86,7 @@ impl Ground {
                 .with_help("try", "stop it, or connect to it with --at ADDRESS"),
                 _ => cannot(cause),
             })?;
+        clear_snapshots(&*vfs, data).map_err(cannot)?;
         let installation = Installation::open(&*vfs, data)?;
         let log_options = LogOptions {
             hot_bytes: options.log_cache_bytes,

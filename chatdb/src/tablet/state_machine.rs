@@ -19,9 +19,10 @@ use crate::tablet::store::{Store, decode};
 use bytes::Bytes;
 use lsm::{Engine, TableId};
 use parking_lot::Mutex;
-use raft::{Applied, CommittedBatch, Group, LogId, StateMachine};
+use raft::{Applied, CommittedBatch, Group, LogId, SnapshotDirs, StateMachine};
 use std::collections::VecDeque;
 use std::fmt;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -30,29 +31,29 @@ const MARK_BYTES: u64 = 256 * 1024;
 
 /// One tablet of this node.
 pub(crate) struct Tablet {
-    group_id: u64,
-    engine: Arc<Engine>,
-    hub: Arc<Hub>,
+    pub(super) group_id: u64,
+    pub(super) engine: Arc<Engine>,
+    pub(super) hub: Arc<Hub>,
     pressure: Arc<Pressure>,
-    progress: Mutex<Progress>,
+    pub(super) progress: Mutex<Progress>,
     /// The log's clock in milliseconds, for readers.
-    time_ms: AtomicU64,
+    pub(super) time_ms: AtomicU64,
     /// Brings the tables that writes name.
-    system: OnceLock<Arc<System>>,
+    pub(super) system: OnceLock<Arc<System>>,
     group: OnceLock<Group>,
 }
 
 #[derive(Debug)]
-struct Progress {
-    store: Store,
-    applied: Option<LogId>,
-    membership: Bytes,
+pub(super) struct Progress {
+    pub(super) store: Store,
+    pub(super) applied: Option<LogId>,
+    pub(super) membership: Bytes,
     /// Bytes applied since the tablet was opened.
-    bytes: u64,
+    pub(super) bytes: u64,
     /// Marks (log index, bytes applied before it), ascending.
-    marks: VecDeque<(u64, u64)>,
+    pub(super) marks: VecDeque<(u64, u64)>,
     /// The oldest entry that streams may still replay.
-    keep_from: u64,
+    pub(super) keep_from: u64,
 }
 
 impl fmt::Debug for Tablet {
@@ -167,7 +168,9 @@ impl Tablet {
     pub(crate) fn drop_unknown_tables(&self, catalog: &Catalog) -> Result<()> {
         let mut progress = self.progress.lock();
         for table in self.engine.stored_tables() {
-            if catalog.table_by_id(table).is_none() {
+            // A table that this node has not heard of yet is not a dropped one.
+            let is_old = table.0 < catalog.next_table_id();
+            if is_old && catalog.table_by_id(table).is_none() {
                 progress.store.drop_table(table)?;
             }
         }
@@ -333,5 +336,20 @@ impl StateMachine for TabletMachine {
 
     fn apply_blank(&mut self, id: LogId) -> raft::Result<()> {
         self.judge(self.0.note(id, None))
+    }
+
+    fn snapshot_dirs(&self) -> Option<SnapshotDirs> {
+        self.0.snapshot_dirs()
+    }
+
+    fn make_snapshot(&mut self, dir: &Path) -> raft::Result<Applied> {
+        self.0.make_snapshot(dir).map_err(|cause| {
+            let message = format!("tablet {} cannot make a raft snapshot", self.0.group_id);
+            raft::Error::new(raft::ErrorKind::Io, message).with_source(cause)
+        })
+    }
+
+    fn install_snapshot(&mut self, dir: &Path) -> raft::Result<Applied> {
+        self.judge(self.0.install_snapshot(dir))
     }
 }

@@ -70,6 +70,12 @@ impl Store {
         })
     }
 
+    /// Takes over what [`Store::state`] gave on another replica, whose files the engine has installed.
+    pub fn restore(&mut self, state: &[u8]) -> Result<()> {
+        self.state = State::decode(state)?;
+        Ok(())
+    }
+
     /// The engine, to read from.
     pub fn engine(&self) -> &Arc<Engine> {
         &self.engine

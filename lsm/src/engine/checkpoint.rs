@@ -15,6 +15,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::Engine;
 use super::recovery::live_files;
 use crate::error::{Error, Result};
@@ -29,6 +31,8 @@ use crate::vfs::Vfs;
 pub struct Checkpoint {
     /// Last log index whose changes are in it.
     pub index: u64,
+    /// What the owner handed to the freeze of that state; opaque here.
+    pub owner: Bytes,
     /// All its files, whether in its directory or not.
     pub files: Vec<CheckpointFile>,
 }
@@ -74,6 +78,7 @@ impl Checkpoint {
         });
         Ok(Self {
             index: version.flushed.index,
+            owner: version.flushed.owner,
             files: files.collect(),
         })
     }
@@ -127,6 +132,7 @@ impl Engine {
         let version = Arc::clone(&self.state().version);
         let mut made = Checkpoint {
             index: version.flushed.index,
+            owner: version.flushed.owner.clone(),
             files: Vec::new(),
         };
         for file in version.all() {

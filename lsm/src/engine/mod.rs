@@ -103,6 +103,11 @@ impl Engine {
         recovery::open(vfs, dir, options)
     }
 
+    /// The directory, and the file system that it is on.
+    pub fn directory(&self) -> (&Arc<dyn Vfs>, &Path) {
+        (&self.vfs, &self.dir)
+    }
+
     /// Where the files end: the owner applies the log again from the next index on.
     pub fn flushed(&self) -> Flushed {
         self.state().version.flushed.clone()
