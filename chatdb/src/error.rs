@@ -96,6 +96,7 @@ struct Inner {
     kind: ErrorKind,
     message: String,
     help: Vec<(String, String)>,
+    leader: Option<u32>,
     source: Option<Arc<dyn std::error::Error + Send + Sync + 'static>>,
 }
 
@@ -106,6 +107,7 @@ impl Error {
             kind,
             message: message.into(),
             help: Vec::new(),
+            leader: None,
             source: None,
         }))
     }
@@ -142,6 +144,18 @@ impl Error {
     pub fn with_source(mut self, source: impl std::error::Error + Send + Sync + 'static) -> Self {
         self.0.source = Some(Arc::new(source));
         self
+    }
+
+    /// Adds the node that leads.
+    #[must_use]
+    pub(crate) fn with_leader(mut self, leader: Option<u32>) -> Self {
+        self.0.leader = leader;
+        self
+    }
+
+    /// The node that leads, of [`ErrorKind::NotLeader`] and when it is known.
+    pub fn leader(&self) -> Option<u32> {
+        self.0.leader
     }
 
     /// What the caller should do.
@@ -254,7 +268,8 @@ impl From<raft::Error> for Error {
             raft::ErrorKind::Io => ErrorKind::Io,
             _ => ErrorKind::Bug,
         };
-        let error = Self::new(kind, cause.to_string());
+        let leader = cause.leader().map(|replica| replica.node().0);
+        let error = Self::new(kind, cause.to_string()).with_leader(leader);
         match std::error::Error::source(&cause) {
             Some(_) => error.with_source(cause),
             None => error,

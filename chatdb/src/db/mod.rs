@@ -92,7 +92,7 @@ impl Db {
     /// Begins a subscription; see [`Subscription`].
     pub async fn subscribe(&self, options: SubscribeOptions) -> Result<Subscription> {
         match &self.form {
-            Form::Embedded(node) => node.subscribe(options),
+            Form::Embedded(node) => node.subscribe(options).await,
             Form::Remote(remote) => remote.subscribe(options).await,
         }
     }

@@ -1,5 +1,6 @@
 //! A statement as a program builds it: text, bound values, and how to run and publish it.
 
+use crate::result::Position;
 use crate::value::Value;
 use bytes::Bytes;
 use std::borrow::Cow;
@@ -36,6 +37,7 @@ pub struct Statement {
     pub(crate) request_id: Option<u128>,
     /// Makes the request id a client and its number, see [`crate::db::requests`].
     pub(crate) settled_below: Option<u64>,
+    pub(crate) after: Option<Position>,
     pub(crate) keyspace: Option<Cow<'static, str>>,
 }
 
@@ -94,6 +96,14 @@ impl Statement {
     #[must_use]
     pub fn request_id(mut self, id: u128) -> Self {
         self.request_id = Some(id);
+        self
+    }
+
+    /// The read sees the write of this position, whichever replica answers: with
+    /// [`Consistency::One`] a replica waits for it, and the leader answers when that takes too long.
+    #[must_use]
+    pub fn after(mut self, position: Position) -> Self {
+        self.after = Some(position);
         self
     }
 

@@ -2,19 +2,25 @@
 
 use crate::cql::{Parsed, parse};
 use crate::db::statement::Statement;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::group0::SystemCommand;
 use crate::node::Node;
 use crate::node::open::blocking;
+use crate::node::route::Worker;
+use crate::node::tablets::TabletPlace;
 use crate::plan::{Plan, Request, WritePlan, plan, plan_batch};
 use crate::result::{Position, ResultSet};
 use crate::schema::{Catalog, DdlCommand};
 use crate::telemetry::StatementKind;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// A longer text is parsed every time, so that the cache holds statements and not data.
 const PARSED_TEXT_BYTES_MAX: usize = 4096;
+/// How long another node may take for a write or for the read of a few partitions.
+pub(super) const FORWARD_LIMIT: Duration = Duration::from_secs(3);
+/// How long a node may be behind the schema that another one planned with.
+const SCHEMA_LIMIT: Duration = Duration::from_secs(2);
 
 impl Node {
     /// Runs one statement, or several writes as one.
@@ -39,7 +45,7 @@ impl Node {
             several => {
                 *kind = StatementKind::Write;
                 let write = self.plan_several(&catalog, several)?;
-                self.write(write).await
+                self.write(write, several).await
             }
         }
     }
@@ -65,8 +71,8 @@ impl Node {
         };
         match plan {
             Plan::Ddl(command) => self.change_schema(command).await,
-            Plan::Write(write) => self.write(write).await,
-            Plan::Read(read) => self.read(read, statement.consistency).await,
+            Plan::Write(write) => self.write(write, std::slice::from_ref(statement)).await,
+            Plan::Read(read) => self.read(statement, read).await,
             Plan::Use(_) => Ok(ResultSet::empty()),
             Plan::Answer(answer) => Ok(answer),
         }
@@ -102,22 +108,100 @@ impl Node {
         Ok(ResultSet::empty())
     }
 
-    async fn write(&self, write: WritePlan) -> Result<ResultSet> {
-        let tokens = write.tokens();
-        let Some(first) = tokens.first() else {
-            return Ok(ResultSet::empty());
+    /// Runs statements of another node, on this node's replica of the tablet or not at all.
+    ///
+    /// `system_index` is what that node has heard of group 0: the tables that it found are known here
+    /// then too.
+    pub(crate) async fn execute_forwarded(
+        &self,
+        group: u64,
+        system_index: u64,
+        statements: Vec<Statement>,
+    ) -> Result<ResultSet> {
+        self.check_open()?;
+        if self.system.applied_index() < system_index {
+            let heard = self.group0.wait_applied(system_index, SCHEMA_LIMIT);
+            heard.await?;
+        }
+        let catalog = self.system.catalog();
+        let write = match statements.as_slice() {
+            [statement] => {
+                let parsed = self.parse(&statement.text)?;
+                match plan(&Request::of(&catalog, statement), &parsed.statement)? {
+                    Plan::Write(write) => write,
+                    Plan::Read(read) => {
+                        return self.read_forwarded(group, statement, read).await;
+                    }
+                    Plan::Ddl(_) | Plan::Use(_) | Plan::Answer(_) => {
+                        return Err(Error::invalid("only reads and writes are forwarded"));
+                    }
+                }
+            }
+            several => self.plan_several(&catalog, several)?,
         };
-        let topology = self.system.topology();
-        let group = |token: u64| topology.tablet_of(token).map(|it| it.range.group);
-        let place = self.tablet_of(*first)?;
-        for token in &tokens {
-            if group(*token) != group(*first) {
+        if self.target(&write)? != Some(group) {
+            let message = format!("the write does not belong to tablet {group}");
+            return Err(Error::new(ErrorKind::NotLeader, message));
+        }
+        let place = self.tablets.get(group);
+        let place = place.ok_or_else(|| self.has_no(group))?;
+        if !place.leads() {
+            return Err(self.does_not_lead(&place));
+        }
+        self.write_here(&write, &place).await
+    }
+
+    /// The tablet that all of the write belongs to; none when there is nothing to write.
+    fn target(&self, write: &WritePlan) -> Result<Option<u64>> {
+        let mut target = None;
+        for token in write.tokens() {
+            let group = self.group_of(token)?;
+            if target.is_some_and(|target| target != group) {
                 return Err(Error::invalid(
                     "the batch writes to several tablets; a batch is atomic in one tablet only",
                 )
                 .with_help("try", "one placement key per batch, or single statements"));
             }
+            target = Some(group);
         }
+        Ok(target)
+    }
+
+    async fn write(&self, mut write: WritePlan, statements: &[Statement]) -> Result<ResultSet> {
+        let Some(group) = self.target(&write)? else {
+            return Ok(ResultSet::empty());
+        };
+        if self.options.cluster.is_none() {
+            let place = self.tablets.get(group);
+            let place = place.ok_or_else(|| self.has_no(group))?;
+            return self.write_here(&write, &place).await;
+        }
+        // It may have to be sent twice.
+        let is_named = write.command().request_id.is_some();
+        let open = (!is_named).then(|| self.requests.open());
+        if let Some(open) = &open {
+            write.name_request(open.id(), open.settled_below());
+        }
+        let (write, open) = (&write, open.as_ref());
+        let here = |place: Arc<TabletPlace>| async move { self.write_here(write, &place).await };
+        let there = |node| async move {
+            let mut statements = statements.to_vec();
+            if let (Some(open), Some(last)) = (open, statements.last_mut()) {
+                last.request_id = Some(open.id());
+                last.settled_below = Some(open.settled_below());
+            }
+            let forwarded = self
+                .streams
+                .peers
+                .forward(node, group, statements, FORWARD_LIMIT);
+            forwarded.await
+        };
+        let may_repeat = true;
+        self.at_tablet((group, Worker::Leader), may_repeat, here, there)
+            .await
+    }
+
+    async fn write_here(&self, write: &WritePlan, place: &TabletPlace) -> Result<ResultSet> {
         let writes = write.growing();
         if !writes.is_empty() {
             let tablet = Arc::clone(&place.tablet);

@@ -28,13 +28,14 @@
 //! [`Node::close`] hands leaderships to others, refuses new work, ends the subscriptions, stops the
 //! groups and flushes the log. Memtables are left to the log: what is in it need not be written twice.
 
-mod backlog;
+pub(crate) mod backlog;
 mod beneath;
 pub(crate) mod cluster;
 mod compaction;
 pub(crate) mod decide;
 pub(crate) mod environment;
 mod execute;
+mod follow;
 mod identity;
 mod installation;
 mod join;
@@ -43,22 +44,25 @@ mod numbers;
 mod open;
 pub(crate) mod opener;
 mod read;
+mod route;
 mod status;
 mod steward;
 pub(crate) mod tablets;
 
 use crate::cql::Parsed;
 use crate::db::options::EmbeddedOptions;
+use crate::db::requests::Requests;
 use crate::error::{Error, ErrorKind, Result};
 use crate::group0::System;
-use crate::node::backlog::NodeLog;
+use crate::node::backlog::Told;
 use crate::node::decide::Decider;
+use crate::node::follow::Streams;
 use crate::node::join::Serving;
 use crate::node::maintenance::{Maintenance, Pressure};
 use crate::node::steward::Steward;
-use crate::node::tablets::{TabletPlace, Tablets};
+use crate::node::tablets::Tablets;
 use crate::stream::hub::Hub;
-use crate::stream::receiver::Receiver;
+use crate::stream::receiver::{Receiver, Source};
 use crate::stream::subscription::{SubscribeOptions, Subscription};
 use crate::telemetry::NodeMetrics;
 use bytes::Bytes;
@@ -68,13 +72,19 @@ use lsm::vfs::Lock;
 use parking_lot::Mutex;
 use quick_cache::sync::Cache;
 use raft::{Group, Host, NodeId};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 
 pub(crate) use numbers::TabletNumbers;
+
+/// How long a subscription waits for tablets that this node does not hear of yet, and how often it
+/// looks.
+const STREAMS_LIMIT: Duration = Duration::from_secs(5);
+const STREAMS_PAUSE: Duration = Duration::from_millis(10);
 
 /// One node of a database, in this process.
 pub(crate) struct Node {
@@ -99,6 +109,11 @@ pub(crate) struct Node {
     /// What the engines let in.
     admission: Arc<ReadAdmission>,
     pub(crate) metrics: NodeMetrics,
+    streams: Streams,
+    /// Numbers for writes that came without a request id.
+    requests: Requests,
+    /// Who led tablets that this node has no replica of.
+    leaders: Mutex<BTreeMap<u64, NodeId>>,
     is_closed: AtomicBool,
     running: Mutex<Option<Running>>,
 }
@@ -124,20 +139,56 @@ impl fmt::Debug for Node {
 }
 
 impl Node {
-    /// Delivers bytes to the present subscribers of a topic.
+    /// Delivers bytes to the present subscribers of a topic, on every node.
     pub(crate) fn publish(&self, topic: &str, payload: &Bytes) -> Result<()> {
+        self.deliver(topic, payload)?;
+        self.streams.peers.relay(topic, payload);
+        Ok(())
+    }
+
+    /// Delivers bytes to the present subscribers of a topic on this node.
+    pub(crate) fn deliver(&self, topic: &str, payload: &Bytes) -> Result<()> {
         self.check_open()?;
         self.hub.publish_ephemeral(topic, payload)
     }
 
-    /// Begins a subscription.
-    pub(crate) fn subscribe(&self, options: SubscribeOptions) -> Result<Subscription> {
+    pub(crate) fn id(&self) -> NodeId {
+        self.id
+    }
+
+    pub(crate) fn cluster_id(&self) -> u128 {
+        self.cluster_id
+    }
+
+    /// Begins a subscription, once this node knows where every tablet stands.
+    pub(crate) async fn subscribe(&self, options: SubscribeOptions) -> Result<Subscription> {
         self.check_open()?;
-        let source = NodeLog::new(Arc::clone(&self.tablets), Arc::clone(&self.system));
-        let source = Arc::new(source);
+        let end = Instant::now() + STREAMS_LIMIT;
+        while let Some(group) = self.unheard_tablet() {
+            if Instant::now() >= end {
+                let message = format!("this node does not hear of tablet {group} yet");
+                return Err(Error::new(ErrorKind::Unavailable, message));
+            }
+            tokio::time::sleep(STREAMS_PAUSE).await;
+        }
+        let source = Arc::clone(&self.streams.log) as Arc<dyn Source>;
         let hub = Arc::clone(&self.hub);
         let receiver = Receiver::new(hub, source, options.topics, options.cursor.as_ref())?;
         Ok(Subscription::embedded(receiver))
+    }
+
+    /// A tablet whose changes do not come to this node.
+    fn unheard_tablet(&self) -> Option<u64> {
+        let topology = self.system.topology();
+        let groups = topology.tablets.iter().map(|record| record.range.group);
+        let mut unheard = groups.filter(|group| self.hub.applied_of(*group).is_none());
+        unheard.next()
+    }
+
+    /// Tells another node what is in a tablet's log.
+    pub(crate) async fn tell(&self, group: u64, from: u64, wait: Duration) -> Result<Told> {
+        self.check_open()?;
+        self.streams.log.tell(group, from, wait).await
     }
 
     /// Stops the node. Nothing acknowledged is lost. A second call does nothing.
@@ -153,6 +204,7 @@ impl Node {
             maintenance,
             lock,
         } = running;
+        self.streams.stop();
         steward.stop().await;
         self.hand_over().await;
         self.hub.close();
@@ -207,19 +259,12 @@ impl Node {
         Ok(())
     }
 
-    /// The replica of this node that holds the token.
-    fn tablet_of(&self, token: u64) -> Result<Arc<TabletPlace>> {
+    /// The tablet that holds the token.
+    fn group_of(&self, token: u64) -> Result<u64> {
         let topology = self.system.topology();
-        let record = topology
-            .tablet_of(token)
-            .ok_or_else(|| Error::bug(format!("no tablet holds token {token:016x}")))?;
-        self.open_tablet(record.range.group)
-    }
-
-    fn open_tablet(&self, group: u64) -> Result<Arc<TabletPlace>> {
-        self.tablets.get(group).ok_or_else(|| {
-            let message = format!("node {} has no replica of tablet {group}", self.id.0);
-            Error::new(ErrorKind::NotLeader, message)
-        })
+        let record = topology.tablet_of(token);
+        let record =
+            record.ok_or_else(|| Error::bug(format!("no tablet holds token {token:016x}")))?;
+        Ok(record.range.group)
     }
 }

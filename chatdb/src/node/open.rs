@@ -1,12 +1,14 @@
 //! Opening a data directory.
 
 use crate::db::options::EmbeddedOptions;
+use crate::db::requests::Requests;
 use crate::error::{Error, ErrorKind, Result};
 use crate::group0::{
     NodeRecord, NodeState, REPLICATION_MAX, System, SystemCommand, SystemMachine, TABLETS_MAX,
 };
 use crate::node::decide::Decider;
 use crate::node::environment::random;
+use crate::node::follow::Streams;
 use crate::node::identity::Identity;
 use crate::node::installation::Installation;
 use crate::node::maintenance::{Maintenance, Pressure, Work};
@@ -158,6 +160,9 @@ impl Node {
             started,
             log: ground.log,
             group0,
+            streams: Streams::start(identity, &ground.system, &shared.hub, &shared.tablets),
+            requests: Requests::new(),
+            leaders: Mutex::default(),
             system: ground.system,
             decider,
             tablets: shared.tablets,

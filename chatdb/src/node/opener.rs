@@ -133,7 +133,6 @@ impl Opener {
         blocking(move || system.save()).await?;
         self.tablets.remove(group);
         self.system.detach(group);
-        self.hub.forget_group(group);
         self.host.destroy_group(GroupId(group)).await?;
         self.remove_directory(directory(&self.options.data, group, replica))
             .await?;

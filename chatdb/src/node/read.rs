@@ -4,22 +4,36 @@
 //! refused with `Overloaded` instead of growing without end. Dropping the caller's future stops the
 //! read at its next engine page.
 //!
+//! A read over several tablets is done in parts, in the order of the statement: as far as this node
+//! leads the tablets that come next in one part, each other tablet by its leader. Between parts stands
+//! a page state, which any node can continue.
+//!
 //! The time of a read is the leader's clock, but never behind the tablet's own last write: a value
 //! is gone when its time to live has passed, also in a tablet that nobody writes to.
 
-use crate::db::statement::Consistency;
+use crate::db::statement::{Consistency, Statement};
 use crate::error::{Error, ErrorKind, Result};
 use crate::group0::{TabletRange, Topology};
 use crate::node::Node;
 use crate::node::environment::now_ms;
+use crate::node::execute::FORWARD_LIMIT;
 use crate::node::open::blocking;
-use crate::plan::ReadPlan;
-use crate::result::ResultSet;
+use crate::node::route::Worker;
+use crate::node::tablets::TabletPlace;
+use crate::plan::{ReadPlan, Shape, Source};
+use crate::result::{Position, ResultSet, Row};
 use crate::tablet::{ReadCursor, Tablet};
-use raft::{ReadGuard, ReadPolicy};
+use crate::value::Value;
+use raft::{NodeId, ReadGuard, ReadPolicy};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// How long another node may take for its tablet's part of a scan.
+const SCAN_LIMIT: Duration = Duration::from_secs(30);
+/// How long a replica may take to apply a write that a read must see, before the leader is asked.
+const AFTER_LIMIT: Duration = Duration::from_millis(500);
 
 /// A tablet that a read may look at, and the promise under which it does.
 struct Readable {
@@ -38,9 +52,154 @@ impl Drop for StopOnDrop {
     }
 }
 
+/// A part of a page.
+struct Part {
+    result: ResultSet,
+    /// Whether it ended only because the next tablet is somebody else's.
+    goes_on: bool,
+}
+
 impl Node {
     /// Reads one page.
-    pub(super) async fn read(&self, plan: ReadPlan, consistency: Consistency) -> Result<ResultSet> {
+    pub(super) async fn read(&self, statement: &Statement, plan: ReadPlan) -> Result<ResultSet> {
+        let mut plan = Arc::new(plan);
+        let page_rows = plan.page_rows;
+        let mut whole: Option<ResultSet> = None;
+        loop {
+            let Some(token) = ReadCursor::new(&plan)?.token() else {
+                return match whole {
+                    Some(whole) => Ok(whole),
+                    None => Ok(ReadCursor::new(&plan)?.finish()),
+                };
+            };
+            let group = self.group_of(token)?;
+            let part = self.part(statement, &plan, group).await?;
+            let next = part.result.page_state.clone();
+            let whole = match &mut whole {
+                None => whole.insert(part.result),
+                Some(whole) => {
+                    join(whole, part.result, plan.shape);
+                    whole
+                }
+            };
+            let rows = u64::try_from(whole.len()).unwrap_or(u64::MAX);
+            let is_count = plan.shape == Shape::Count;
+            let is_full = !is_count && (rows >= page_rows || !part.goes_on);
+            let Some(next) = next.filter(|_| !is_full) else {
+                return Ok(std::mem::take(whole));
+            };
+            let mut rest = ReadPlan::clone(&plan);
+            rest.page_state = Some(next);
+            if !is_count {
+                rest.page_rows = page_rows - rows;
+            }
+            plan = Arc::new(rest);
+        }
+    }
+
+    /// What comes next of a read: of this tablet, and if it is done here of those that follow.
+    async fn part(&self, statement: &Statement, plan: &Arc<ReadPlan>, group: u64) -> Result<Part> {
+        let worker = match statement.consistency {
+            Consistency::One => Worker::Anyone,
+            Consistency::Quorum | Consistency::Serial => Worker::Leader,
+        };
+        if worker == Worker::Leader || self.has_applied(statement.after).await {
+            return self.part_of(statement, plan, (group, worker)).await;
+        }
+        // The leader has what this replica does not get.
+        let strict = statement.clone().consistency(Consistency::Quorum);
+        self.part_of(&strict, plan, (group, Worker::Leader)).await
+    }
+
+    /// Whether the own replica has the write, soon. Without a replica here another node looks.
+    async fn has_applied(&self, after: Option<Position>) -> bool {
+        let Some(after) = after else {
+            return true;
+        };
+        match self.tablets.get(after.group) {
+            Some(place) => {
+                let applied = place.group.wait_applied(after.index, AFTER_LIMIT);
+                applied.await.is_ok()
+            }
+            None => true,
+        }
+    }
+
+    async fn part_of(
+        &self,
+        statement: &Statement,
+        plan: &Arc<ReadPlan>,
+        (group, worker): (u64, Worker),
+    ) -> Result<Part> {
+        let consistency = statement.consistency;
+        let here = |place: Arc<TabletPlace>| async move {
+            if worker == Worker::Leader && !place.leads() {
+                return Err(self.does_not_lead(&place));
+            }
+            self.read_here(plan, consistency, None).await
+        };
+        let there = |node: NodeId| async move {
+            let mut asked = statement.clone().page_state(plan.page_state.clone());
+            asked.page_size = Some(u32::try_from(plan.page_rows).unwrap_or(u32::MAX));
+            let limit = match plan.source {
+                Source::Partitions(_) => FORWARD_LIMIT,
+                Source::Scan(_) => SCAN_LIMIT,
+            };
+            let forwarded = self.streams.peers.forward(node, group, vec![asked], limit);
+            let result = forwarded.await?;
+            let goes_on = self.is_elsewhere(plan, &result, group)?;
+            Ok(Part { result, goes_on })
+        };
+        let may_repeat = true;
+        self.at_tablet((group, worker), may_repeat, here, there)
+            .await
+    }
+
+    /// Whether a result of one tablet ended at its end.
+    fn is_elsewhere(&self, plan: &ReadPlan, result: &ResultSet, group: u64) -> Result<bool> {
+        let Some(state) = &result.page_state else {
+            return Ok(false);
+        };
+        let mut rest = plan.clone();
+        rest.page_state = Some(state.clone());
+        match ReadCursor::new(&rest)?.token() {
+            Some(token) => Ok(self.group_of(token)? != group),
+            None => Ok(false),
+        }
+    }
+
+    /// Reads for another node what comes next, as far as it is in this tablet.
+    pub(super) async fn read_forwarded(
+        &self,
+        group: u64,
+        statement: &Statement,
+        plan: ReadPlan,
+    ) -> Result<ResultSet> {
+        let token = ReadCursor::new(&plan)?.token();
+        if token.is_none_or(|token| self.group_of(token).ok() != Some(group)) {
+            let message = format!("the read does not go on in tablet {group}");
+            return Err(Error::new(ErrorKind::NotLeader, message));
+        }
+        let place = self.tablets.get(group);
+        let place = place.ok_or_else(|| self.has_no(group))?;
+        if statement.consistency != Consistency::One && !place.leads() {
+            return Err(self.does_not_lead(&place));
+        }
+        if !place.leads() && !self.has_applied(statement.after).await {
+            return Err(self.does_not_lead(&place));
+        }
+        let plan = Arc::new(plan);
+        let part = self.read_here(&plan, statement.consistency, Some(group));
+        Ok(part.await?.result)
+    }
+
+    /// Reads from the tablets of this node, as far as they come next; of one alone with `only`.
+    async fn read_here(
+        &self,
+        plan: &Arc<ReadPlan>,
+        consistency: Consistency,
+        only: Option<u64>,
+    ) -> Result<Part> {
         let waiting = Arc::clone(&self.waiting_readers).try_acquire_owned();
         let waiting = waiting.map_err(|_| {
             Error::new(
@@ -52,9 +211,10 @@ impl Node {
         let running = running.map_err(|cause| {
             Error::new(ErrorKind::Closed, "the database is closed").with_source(cause)
         })?;
-        let readable = self.readable(&plan, consistency).await?;
+        let readable = self.readable(plan, consistency, only).await?;
         let is_stopped = Arc::new(AtomicBool::new(false));
         let _stop = StopOnDrop(Arc::clone(&is_stopped));
+        let plan = Arc::clone(plan);
         blocking(move || {
             let result = run(&plan, &readable, &is_stopped);
             drop((waiting, running));
@@ -63,8 +223,13 @@ impl Node {
         .await
     }
 
-    /// The tablets that the plan reads, each with its guard.
-    async fn readable(&self, plan: &ReadPlan, consistency: Consistency) -> Result<Vec<Readable>> {
+    /// The tablets of this node that the plan reads, each with its guard.
+    async fn readable(
+        &self,
+        plan: &ReadPlan,
+        consistency: Consistency,
+        only: Option<u64>,
+    ) -> Result<Vec<Readable>> {
         let policy = match consistency {
             Consistency::One => ReadPolicy::Local,
             Consistency::Quorum => ReadPolicy::Lease,
@@ -73,7 +238,12 @@ impl Node {
         let topology = self.system.topology();
         let mut readable = Vec::new();
         for range in concerned(&topology, plan)? {
-            let place = self.open_tablet(range.group)?;
+            let place = self.tablets.get(range.group);
+            let is_wanted = only.is_none_or(|only| only == range.group);
+            let place = place.filter(|place| consistency == Consistency::One || place.leads());
+            let Some(place) = place.filter(|_| is_wanted) else {
+                continue;
+            };
             readable.push(Readable {
                 first: range.first,
                 last: range.last,
@@ -83,6 +253,23 @@ impl Node {
         }
         Ok(readable)
     }
+}
+
+/// Adds a later part of the page.
+fn join(whole: &mut ResultSet, part: ResultSet, shape: Shape) {
+    whole.stats.add(&part.stats);
+    if shape == Shape::Count {
+        let count = |result: &ResultSet| match result.rows.first().map(Row::values) {
+            Some([Value::BigInt(count)]) => *count,
+            _ => 0,
+        };
+        let sum = count(whole).saturating_add(count(&part));
+        let counted = ResultSet::new(Arc::clone(&whole.columns), vec![vec![Value::BigInt(sum)]]);
+        whole.rows = counted.rows;
+    } else {
+        whole.rows.extend(part.rows);
+    }
+    whole.page_state = part.page_state;
 }
 
 /// The tablets that a plan looks at, each once.
@@ -103,8 +290,9 @@ fn concerned(topology: &Topology, plan: &ReadPlan) -> Result<Vec<TabletRange>> {
     Ok(distinct)
 }
 
-fn run(plan: &ReadPlan, readable: &[Readable], is_stopped: &AtomicBool) -> Result<ResultSet> {
+fn run(plan: &ReadPlan, readable: &[Readable], is_stopped: &AtomicBool) -> Result<Part> {
     let mut cursor = ReadCursor::new(plan)?;
+    let mut goes_on = false;
     while let Some(token) = cursor.token() {
         if is_stopped.load(Ordering::Relaxed) {
             return Err(Error::new(ErrorKind::Closed, "the read was canceled"));
@@ -112,13 +300,16 @@ fn run(plan: &ReadPlan, readable: &[Readable], is_stopped: &AtomicBool) -> Resul
         let place = readable
             .iter()
             .find(|place| place.first <= token && token <= place.last);
-        let place =
-            place.ok_or_else(|| Error::bug(format!("no tablet to read token {token:016x}")))?;
+        let Some(place) = place else {
+            goes_on = true;
+            break;
+        };
         let now = now_ms().max(place.tablet.time_ms());
         cursor.step(place.tablet.engine(), place.last, now)?;
     }
     for place in readable {
         place.guard.confirm()?;
     }
-    Ok(cursor.finish())
+    let result = cursor.finish_part();
+    Ok(Part { result, goes_on })
 }

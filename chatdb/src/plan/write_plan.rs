@@ -119,6 +119,12 @@ impl WritePlan {
             .collect()
     }
 
+    /// Names the write, so that it takes effect once however often it is sent.
+    pub(crate) fn name_request(&mut self, id: u128, settled_below: u64) {
+        self.command.request_id = Some(id);
+        self.command.settled_below = Some(settled_below);
+    }
+
     /// The command.
     pub fn command(&self) -> &WriteCommand {
         &self.command

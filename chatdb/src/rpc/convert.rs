@@ -150,6 +150,22 @@ fn consistency_to(consistency: Consistency) -> i32 {
     })
 }
 
+fn position_to(position: Position) -> proto::Position {
+    proto::Position {
+        group: position.group,
+        index: position.index,
+        op: u32::from(position.op),
+    }
+}
+
+fn position_from(wire: proto::Position) -> Position {
+    Position {
+        group: wire.group,
+        index: wire.index,
+        op: u16::try_from(wire.op).unwrap_or(u16::MAX),
+    }
+}
+
 /// A statement for the wire, with its text.
 pub(crate) fn statement_to(statement: Statement) -> proto::Statement {
     proto::Statement {
@@ -167,6 +183,7 @@ pub(crate) fn statement_to(statement: Statement) -> proto::Statement {
             .keyspace
             .map_or_else(String::new, std::borrow::Cow::into_owned),
         settled_below: statement.settled_below,
+        after: statement.after.map(position_to),
     }
 }
 
@@ -195,6 +212,7 @@ pub(crate) fn statement_from(wire: proto::Statement, text: String) -> Result<Sta
         consistency,
         request_id,
         settled_below: wire.settled_below,
+        after: wire.after.map(position_from),
         keyspace: (!wire.keyspace.is_empty()).then(|| wire.keyspace.into()),
     })
 }
@@ -218,11 +236,7 @@ pub(crate) fn result_to(result: &ResultSet) -> proto::ExecuteResponse {
             .collect(),
         page_state: result.page_state.clone().unwrap_or_default(),
         applied: result.applied,
-        position: result.position.map(|position| proto::Position {
-            group: position.group,
-            index: position.index,
-            op: u32::from(position.op),
-        }),
+        position: result.position.map(position_to),
         stats: Some(proto::QueryStats {
             elapsed_us: stats.elapsed_us,
             blocks_read: stats.blocks_read,
@@ -254,11 +268,7 @@ pub(crate) fn result_from(wire: proto::ExecuteResponse) -> Result<ResultSet> {
     let mut result = ResultSet::new(columns, rows);
     result.page_state = (!wire.page_state.is_empty()).then_some(wire.page_state);
     result.applied = wire.applied;
-    result.position = wire.position.map(|position| Position {
-        group: position.group,
-        index: position.index,
-        op: u16::try_from(position.op).unwrap_or(u16::MAX),
-    });
+    result.position = wire.position.map(position_from);
     let stats = wire.stats.unwrap_or_default();
     result.stats = QueryStats {
         elapsed_us: stats.elapsed_us,

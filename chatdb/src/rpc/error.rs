@@ -96,6 +96,7 @@ pub(crate) fn to_status(error: &Error) -> Status {
                 text: text.clone(),
             })
             .collect(),
+        leader: error.leader(),
     };
     let status = RpcStatus {
         code: i32::from(code),
@@ -125,12 +126,10 @@ pub(crate) fn from_status(status: &Status) -> Error {
         .into_iter()
         .find(|kind| kind.name() == detail.kind)
         .unwrap_or_else(|| kind(status.code()));
-    detail
-        .help
-        .into_iter()
-        .fold(Error::new(kind, status.message()), |error, line| {
-            error.with_help(line.label, line.text)
-        })
+    detail.help.into_iter().fold(
+        Error::new(kind, status.message()).with_leader(detail.leader),
+        |error, line| error.with_help(line.label, line.text),
+    )
 }
 
 /// Whether there was no connection, so that the request cannot have arrived.
@@ -167,10 +166,12 @@ mod tests {
         for kind in KINDS {
             let error =
                 Error::new(kind, "the table flux.x does not exist").with_help("try", "CREATE");
+            let error = error.with_leader(Some(7));
             let back = from_status(&to_status(&error));
             assert_eq!(back.kind(), kind);
             assert_eq!(back.message(), error.message());
             assert_eq!(back.help(), error.help());
+            assert_eq!(back.leader(), Some(7));
         }
     }
 

@@ -2,9 +2,9 @@
 
 pub(crate) mod client;
 pub(crate) mod cluster;
-mod convert;
+pub(crate) mod convert;
 mod convert_stream;
-mod error;
+pub(crate) mod error;
 pub(crate) mod fuzz;
 pub(crate) mod limits;
 pub(crate) mod server;

@@ -2,6 +2,7 @@
 
 use crate::db::Db;
 use crate::error::{Error, ErrorKind, Result};
+use crate::peer::service::PeerService;
 use crate::rpc::cluster::ClusterService;
 use crate::rpc::convert::{result_to, statement_from};
 use crate::rpc::convert_stream::{item_to, status_to};
@@ -12,6 +13,7 @@ use crate::rpc::limits::{
 use crate::rpc::proto;
 use crate::rpc::proto::cluster_server::ClusterServer;
 use crate::rpc::proto::database_server::{Database, DatabaseServer};
+use crate::rpc::proto::peer_server::PeerServer;
 use crate::stream::cursor::Cursor;
 use crate::stream::subscription::{Interest, SubscribeOptions, Subscription};
 use crate::telemetry::Call;
@@ -61,6 +63,11 @@ impl Server {
             ClusterServer::new(ClusterService::new(node))
                 .max_decoding_message_size(REQUEST_BYTES_MAX)
         });
+        let peer = db.node().map(|node| {
+            PeerServer::new(PeerService::new(node, stop.clone()))
+                .max_decoding_message_size(REQUEST_BYTES_MAX)
+                .max_encoding_message_size(RESPONSE_BYTES_MAX)
+        });
         let router = tonic::transport::Server::builder()
             .tcp_nodelay(true)
             .http2_keepalive_interval(Some(std::time::Duration::from_secs(20)))
@@ -71,7 +78,8 @@ impl Server {
                     .max_decoding_message_size(REQUEST_BYTES_MAX)
                     .max_encoding_message_size(RESPONSE_BYTES_MAX),
             )
-            .add_optional_service(cluster);
+            .add_optional_service(cluster)
+            .add_optional_service(peer);
         let stopped = stop.clone().cancelled_owned();
         let task = tokio::spawn(
             router.serve_with_incoming_shutdown(TcpListenerStream::new(listener), stopped),

@@ -13,6 +13,8 @@
 //!
 //! * For each (subscriber, group): events are handed over in (index, op) order, each at most once,
 //!   and every event of a wanted topic after the starting place is handed over, or a gap is.
+//! * Entries of a group are published in order and each once, whoever tells them: this node's replica,
+//!   or the log of another node. After an entry that is missing, everybody reads the log.
 //! * A group's applied index is set after its events were queued, under the same lock: who sees the
 //!   index and finds the queue empty has seen everything up to it.
 //! * Lock order: hub, then subscriber. No lock is held across an await, a read or a decode.
@@ -85,6 +87,11 @@ impl Event {
         (self.place.index, self.place.op | number.min(CHANGE_MASK))
     }
 
+    /// Number of the command in its entry.
+    pub(crate) fn command_number(&self) -> u32 {
+        self.place.op >> CHANGE_BITS
+    }
+
     /// The place that stands for all changes of the command.
     pub(crate) fn last_place(&self) -> (u64, u32) {
         (self.place.index, self.place.op | CHANGE_MASK)
@@ -135,25 +142,67 @@ impl Hub {
         }
     }
 
-    /// Makes the group known; its entries up to `applied` are history.
+    /// Makes the group known; its entries up to `applied` are history. What is known already stays,
+    /// and what is missing in between, the subscribers read from the log.
     pub(crate) fn register(&self, group: u64, applied: u64) {
-        self.inner.lock().applied.insert(group, applied);
-    }
-
-    /// The group has left this node: nothing more is published for it.
-    pub(crate) fn forget_group(&self, group: u64) {
-        self.inner.lock().applied.remove(&group);
+        let mut inner = self.inner.lock();
+        match inner.applied.get(&group) {
+            Some(known) if applied <= *known => return,
+            Some(_) => inner.fall_behind(group),
+            // A tablet that was made after they began: all of it is new to them.
+            None => {
+                for subscriber in inner.subscribers.values() {
+                    subscriber.begin(group, Tail::behind_after(0, u32::MAX));
+                }
+            }
+        }
+        inner.applied.insert(group, applied);
     }
 
     /// Entry `index` of the group is applied and these are its events, in order.
     pub(crate) fn publish(&self, group: u64, index: u64, events: Vec<Event>) {
+        self.publish_through(group, (index.saturating_sub(1), index), events);
+    }
+
+    /// The entries after `after` up to `upto` are applied and these are their events, in order.
+    ///
+    /// Entries that the hub has already are passed over: more than one replica may tell them. When
+    /// some are missing before, the subscribers read them from the log.
+    pub(crate) fn publish_through(
+        &self,
+        group: u64,
+        (after, upto): (u64, u64),
+        events: Vec<Event>,
+    ) {
         let mut inner = self.inner.lock();
+        let applied = inner.applied.get(&group).copied().unwrap_or(after);
+        if upto <= applied {
+            return;
+        }
+        if after > applied {
+            inner.fall_behind(group);
+        }
         if !inner.topics.is_empty() {
             for event in events {
-                inner.deliver(event);
+                if event.place.index > applied {
+                    inner.deliver(event);
+                }
             }
         }
-        inner.applied.insert(group, index);
+        inner.applied.insert(group, upto);
+    }
+
+    /// The entries up to `upto` will not be told: the subscribers look for them in the log.
+    pub(crate) fn skip(&self, group: u64, upto: u64) {
+        let mut inner = self.inner.lock();
+        if inner
+            .applied
+            .get(&group)
+            .is_none_or(|applied| *applied < upto)
+        {
+            inner.fall_behind(group);
+            inner.applied.insert(group, upto);
+        }
     }
 
     /// The group went on to entry `index` without publishing what is before it: who has not had that yet
@@ -252,6 +301,11 @@ impl Hub {
         inner.subscribers.remove(&subscriber.id());
     }
 
+    /// The last entry of a group that was published here; `None` when the group is not known.
+    pub(crate) fn applied_of(&self, group: u64) -> Option<u64> {
+        self.inner.lock().applied.get(&group).copied()
+    }
+
     /// The applied index of a group, 0 when it is not known.
     pub(crate) fn applied(&self, group: u64) -> u64 {
         self.inner.lock().applied.get(&group).copied().unwrap_or(0)
@@ -262,14 +316,22 @@ impl Hub {
         self.inner.lock().applied.clone()
     }
 
-    /// Makes the subscriber live again for the group if it has read everything up to `upto` and
-    /// that is still the applied index.
-    pub(crate) fn try_go_live(&self, subscriber: &Subscriber, group: u64, upto: u64) -> bool {
+    /// Makes the subscriber live again for the group after this place, if it has read everything up to
+    /// the applied index.
+    pub(crate) fn try_go_live(
+        &self,
+        subscriber: &Subscriber,
+        group: u64,
+        after: (u64, u32),
+    ) -> bool {
         let inner = self.inner.lock();
         let applied = inner.applied.get(&group).copied().unwrap_or(0);
-        let stands_at_the_end = upto >= applied;
+        let (index, op) = after;
+        // In the middle of an entry it has not read that entry yet; one that is not applied here will
+        // come, and what the subscriber has of it is left out.
+        let stands_at_the_end = index > applied || (index == applied && op == u32::MAX);
         if stands_at_the_end {
-            subscriber.go_live(group, upto);
+            subscriber.go_live(group, after);
         }
         stands_at_the_end
     }
@@ -315,6 +377,13 @@ impl Hub {
 }
 
 impl Inner {
+    /// The queues do not have what comes next of the group.
+    fn fall_behind(&self, group: u64) {
+        for subscriber in self.subscribers.values() {
+            subscriber.fall_behind(group);
+        }
+    }
+
     fn deliver(&self, event: Event) {
         if event
             .topics

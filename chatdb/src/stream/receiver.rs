@@ -259,7 +259,7 @@ impl Receiver {
         let from = if op == u32::MAX { index + 1 } else { index };
         let applied = self.hub.applied(group);
         if from > applied {
-            self.hub.try_go_live(&self.subscriber, group, index);
+            self.hub.try_go_live(&self.subscriber, group, after);
             return Ok(());
         }
         let source = Arc::clone(&self.source);
@@ -286,7 +286,8 @@ impl Receiver {
                     }
                 }
                 self.caught.push_back(Caught::Upto { group, index: upto });
-                if !self.hub.try_go_live(&self.subscriber, group, upto) {
+                let read = (upto, u32::MAX);
+                if !self.hub.try_go_live(&self.subscriber, group, read) {
                     self.subscriber.advance(group, upto);
                 }
             }

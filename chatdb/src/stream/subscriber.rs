@@ -201,12 +201,28 @@ impl Subscriber {
         }
     }
 
-    /// Everything up to this entry was read and new events are queued again. Called by the hub.
-    pub(crate) fn go_live(&self, group: u64, index: u64) {
-        self.state
-            .lock()
-            .tails
-            .insert(group, Tail::live_after(index));
+    /// Everything up to this place was read and new events are queued again. Called by the hub.
+    pub(crate) fn go_live(&self, group: u64, after: (u64, u32)) {
+        let tail = Tail {
+            is_live: true,
+            after,
+            queued: 0,
+        };
+        self.state.lock().tails.insert(group, tail);
+    }
+
+    /// The group goes on in the log. Called by the hub.
+    pub(crate) fn fall_behind(&self, group: u64) {
+        if let Some(tail) = self.state.lock().tails.get_mut(&group) {
+            tail.is_live = false;
+        }
+        self.bell.notify_one();
+    }
+
+    /// A group that was not there before. Called by the hub.
+    pub(crate) fn begin(&self, group: u64, tail: Tail) {
+        self.state.lock().tails.entry(group).or_insert(tail);
+        self.bell.notify_one();
     }
 
     /// The groups that are live, if nothing waits in the queue.

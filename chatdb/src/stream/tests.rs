@@ -266,6 +266,80 @@ async fn what_the_log_lost_is_a_gap_and_the_rest_follows() {
 }
 
 #[tokio::test]
+async fn a_cursor_in_the_middle_of_an_entry_goes_on_at_a_node_that_has_not_applied_it_yet() {
+    let world = World::new(1);
+    let [group, _] = GROUPS;
+    // The subscriber has the first change of the second command of entry 3.
+    let (index, op) = event(group, 3, 1, "a").place_of(0);
+    let places = Arc::from([crate::stream::cursor::Place { group, index, op }]);
+    let cursor = Cursor {
+        cluster: CLUSTER,
+        places,
+    };
+    let behind = World::new(2);
+    for index in 1..=2 {
+        behind.hub.publish(group, index, Vec::new());
+    }
+    let mut receiver = behind.subscribe(&["both"], Some(&cursor));
+    let mut seen = Seen::default();
+    drain(&mut receiver, 4, &mut seen).await;
+    for index in 3..=4 {
+        let topics = vec!["a", "b", "c"];
+        let entries = &behind.log.entries;
+        entries.lock().insert((group, index), topics.clone());
+        let events = topics.iter().enumerate();
+        let events = events.map(|(number, topic)| event(group, index, number, topic));
+        behind.hub.publish(group, index, events.collect());
+    }
+    drain_all(&mut receiver, 9, &mut seen).await;
+    let mut expected = world.expected(group, &["both"]);
+    for index in 3..=4 {
+        for command in 0..3 {
+            let event = event(group, index, command, "a");
+            expected.extend([event.place_of(0), event.place_of(1)]);
+        }
+    }
+    expected.retain(|place| *place > (index, op));
+    let mut places = seen.places.remove(&group).unwrap();
+    places.retain(|place| *place > (index, op));
+    assert_eq!(places, expected);
+}
+
+#[tokio::test]
+async fn entries_that_were_told_twice_come_once_and_those_that_nobody_told_come_from_the_log() {
+    let world = World::new(3);
+    let [group, _] = GROUPS;
+    let mut receiver = world.subscribe(&["both"], None);
+    let mut seen = Seen::default();
+    drain(&mut receiver, 1, &mut seen).await;
+    for index in 1..=9 {
+        world.log.entries.lock().insert((group, index), vec!["a"]);
+    }
+    let tell = |after: u64, upto: u64| {
+        let events = (after + 1..=upto).map(|index| event(group, index, 0, "a"));
+        let events = events.collect();
+        world.hub.publish_through(group, (after, upto), events);
+    };
+    tell(0, 2);
+    // A second teller, which is behind the first one.
+    tell(0, 1);
+    tell(1, 3);
+    // The teller was sent the state of entry 6.
+    world.hub.register(group, 6);
+    tell(6, 7);
+    world.hub.skip(group, 8);
+    tell(8, 9);
+    drain_all(&mut receiver, 18, &mut seen).await;
+    let indexes = seen.places[&group].iter().map(|(index, _)| *index);
+    let expected = (1..=9).flat_map(|index| [index, index]);
+    assert_eq!(
+        indexes.collect::<Vec<u64>>(),
+        expected.collect::<Vec<u64>>()
+    );
+    assert!(seen.gaps.is_empty());
+}
+
+#[tokio::test]
 async fn ephemeral_events_reach_only_those_who_want_the_topic_now() {
     let world = World::new(1);
     let mut receiver = world.subscribe(&["typing"], None);

@@ -109,13 +109,22 @@ impl<'a> ReadCursor<'a> {
     }
 
     /// The result page. Call it when [`Self::token`] is `None`; earlier, the page is shorter.
-    pub fn finish(mut self) -> ResultSet {
+    pub fn finish(self) -> ResultSet {
+        let is_count = self.plan.shape == Shape::Count;
+        let mut result = self.finish_part();
+        if is_count {
+            result.page_state = None;
+        }
+        result
+    }
+
+    /// What was read so far, with the place where another reader goes on; of a count too.
+    pub(crate) fn finish_part(mut self) -> ResultSet {
         if self.plan.shape == Shape::Count {
             let count = i64::try_from(self.counted).unwrap_or(i64::MAX);
             self.rows = vec![vec![Value::BigInt(count)]];
         }
-        let page_state = (!self.is_done && self.plan.shape != Shape::Count)
-            .then(|| self.place.encode(self.plan.fingerprint()));
+        let page_state = (!self.is_done).then(|| self.place.encode(self.plan.fingerprint()));
         let mut result = ResultSet::new(Arc::clone(&self.plan.columns), self.rows);
         result.page_state = page_state;
         result.stats = self.stats;

@@ -54,6 +54,11 @@ impl ClusterNode {
         }
     }
 
+    /// Where clients reach it.
+    pub(crate) fn address(&self) -> String {
+        self.rpc.to_string()
+    }
+
     /// Stops the node; its directory stays until the returned value is started again.
     pub(crate) async fn stop(self) -> StoppedNode {
         let Self {

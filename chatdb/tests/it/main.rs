@@ -9,6 +9,7 @@
 mod cli_commands;
 mod cli_tablet;
 mod cluster;
+mod cluster_requests;
 mod command_codec;
 mod counters;
 mod cql_parser;

@@ -1,0 +1,293 @@
+//! Any node of a cluster takes any request, whoever leads.
+
+use crate::cluster::{ClusterNode, cluster_of_three};
+use bytes::Bytes;
+use chatdb::{
+    ConnectOptions, Consistency, Db, ErrorKind, Statement, StreamItem, SubscribeOptions, Value,
+};
+use std::time::Duration;
+
+const TABLETS: u32 = 4;
+
+async fn cluster() -> Vec<ClusterNode> {
+    let nodes = cluster_of_three(TABLETS).await;
+    for text in [
+        "CREATE KEYSPACE app",
+        "CREATE TABLE app.notes (id bigint PRIMARY KEY, text text)",
+        "CREATE TABLE app.lists (id int PRIMARY KEY, items list<int>)",
+    ] {
+        nodes[2].db.execute(text).await.expect(text);
+    }
+    nodes
+}
+
+async fn stop(nodes: Vec<ClusterNode>) {
+    for node in nodes {
+        node.stop().await;
+    }
+}
+
+fn insert(id: i64) -> Statement {
+    Statement::new("INSERT INTO app.notes (id, text) VALUES (?, ?)")
+        .bind(vec![Value::from(id), Value::from(format!("note {id}"))])
+}
+
+fn append(list: i32, number: i32) -> Statement {
+    Statement::new("UPDATE app.lists SET items = items + [?] WHERE id = ?")
+        .bind(vec![Value::from(number), Value::from(list)])
+        .topic("lists")
+}
+
+async fn items(db: &Db, list: i32) -> Vec<i32> {
+    let select = Statement::new("SELECT items FROM app.lists WHERE id = ?");
+    let result = db
+        .execute(select.bind(vec![Value::from(list)]))
+        .await
+        .unwrap();
+    let items = result.first().unwrap().list("items").unwrap();
+    let number = |item: &Value| match item {
+        Value::Int(number) => *number,
+        other => panic!("{other} is no int"),
+    };
+    items.iter().map(number).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_scans_counts_and_conditions_are_the_same_through_every_node() {
+    let nodes = cluster().await;
+    for id in 0..60_i64 {
+        let node = &nodes[usize::try_from(id % 3).unwrap()];
+        node.db.execute(insert(id)).await.unwrap();
+        // Another node reads it at once.
+        let other = &nodes[usize::try_from((id + 1) % 3).unwrap()];
+        let select = Statement::new("SELECT text FROM app.notes WHERE id = ?");
+        for consistency in [Consistency::Quorum, Consistency::Serial] {
+            let select = select.clone().bind(vec![Value::from(id)]);
+            let found = other
+                .db
+                .execute(select.consistency(consistency))
+                .await
+                .unwrap();
+            let text = found.first().unwrap().text("text").unwrap();
+            assert_eq!(text, format!("note {id}"));
+        }
+    }
+    let mut scans = Vec::new();
+    for node in &nodes {
+        let count = node
+            .db
+            .execute("SELECT COUNT(*) FROM app.notes")
+            .await
+            .unwrap();
+        assert_eq!(count.first().unwrap().bigint("count").unwrap(), 60);
+        assert!(count.page_state.is_none());
+        for page_size in [7, 1000] {
+            scans.push(scan(&nodes, node, page_size).await);
+        }
+        let some = Statement::new("SELECT id FROM app.notes WHERE id IN (?, ?, ?, ?, ?)");
+        let wanted = [5_i64, 59, 0, 31, 17];
+        let some = some.bind(wanted.map(Value::from).to_vec());
+        let found = node.db.execute(some).await.unwrap();
+        let ids = found.rows.iter().map(|row| row.bigint("id").unwrap());
+        let mut ids: Vec<i64> = ids.collect();
+        ids.sort_unstable();
+        assert_eq!(ids, [0, 5, 17, 31, 59]);
+    }
+    let mut ids = scans[0].clone();
+    ids.sort_unstable();
+    assert_eq!(ids, (0..60).collect::<Vec<i64>>());
+    assert!(
+        scans.iter().all(|scan| *scan == scans[0]),
+        "in the same order"
+    );
+    for (number, node) in nodes.iter().enumerate() {
+        let text = "INSERT INTO app.notes (id, text) VALUES (100, 'x') IF NOT EXISTS";
+        let applied = node.db.execute(text).await.unwrap().applied;
+        assert_eq!(applied, Some(number == 0));
+        let across = node.db.execute_batch((0..40).map(insert).collect()).await;
+        assert_eq!(across.unwrap_err().kind(), ErrorKind::Invalid);
+        let list = 10 + i32::try_from(number).unwrap();
+        let batch = vec![append(list, 1), append(list, 2)];
+        node.db.execute_batch(batch).await.unwrap();
+        assert_eq!(items(&nodes[0].db, list).await, [1, 2]);
+        let error = node
+            .db
+            .execute("SELECT * FROM app.nothing")
+            .await
+            .unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotFound);
+    }
+    stop(nodes).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_of_any_replica_sees_the_write_whose_position_it_carries() {
+    let nodes = cluster().await;
+    for id in 0..120_i64 {
+        let turn = usize::try_from(id).unwrap();
+        let written = nodes[turn % 3].db.execute(insert(id)).await.unwrap();
+        let position = written.position.expect("a write has a position");
+        for reader in [1, 2] {
+            let select = Statement::new("SELECT text FROM app.notes WHERE id = ?")
+                .bind(vec![Value::from(id)])
+                .consistency(Consistency::One)
+                .after(position);
+            let found = nodes[(turn + reader) % 3].db.execute(select).await.unwrap();
+            assert_eq!(found.len(), 1, "note {id}");
+        }
+    }
+    stop(nodes).await;
+}
+
+/// All ids, each page through another node than the one before.
+async fn scan(nodes: &[ClusterNode], first: &ClusterNode, page_size: u32) -> Vec<i64> {
+    let mut ids = Vec::new();
+    let (mut node, mut state) = (first, None);
+    for turn in 0.. {
+        let select = Statement::new("SELECT id FROM app.notes").page_size(page_size);
+        let page = node.db.execute(select.page_state(state)).await.unwrap();
+        assert!(page.len() <= usize::try_from(page_size).unwrap());
+        ids.extend(page.rows.iter().map(|row| row.bigint("id").unwrap()));
+        state = page.page_state;
+        if state.is_none() {
+            break;
+        }
+        node = &nodes[turn % nodes.len()];
+    }
+    ids
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn writers_on_every_node_see_no_error_while_leaders_stop_and_every_write_takes_effect_once() {
+    let mut nodes = cluster().await;
+    let mut options = ConnectOptions::new(nodes.iter().map(ClusterNode::address));
+    options.deadline = Duration::from_secs(40);
+    let writers = (0..6_i32).map(|list| {
+        let options = options.clone();
+        tokio::spawn(async move {
+            let db = Db::connect_with(&options).await.unwrap();
+            for number in 0..60 {
+                db.execute(append(list, number)).await.unwrap();
+            }
+        })
+    });
+    let writers: Vec<_> = writers.collect();
+    // Each node in turn goes away and comes back, also the one that leads most.
+    for _ in 0..3 {
+        let gone = nodes.remove(0).stop().await;
+        nodes.push(gone.start().await);
+        crate::cluster::settled(&nodes, TABLETS).await;
+    }
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    for list in 0..6 {
+        for node in &nodes {
+            assert_eq!(items(&node.db, list).await, (0..60).collect::<Vec<i32>>());
+        }
+    }
+    stop(nodes).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn subscribers_on_every_node_get_every_change_once_and_what_any_node_publishes() {
+    let nodes = cluster().await;
+    let mut subscriptions = Vec::new();
+    for node in &nodes {
+        let options = SubscribeOptions::new(["lists", "typing"]);
+        subscriptions.push(node.db.subscribe(options).await.unwrap());
+    }
+    for number in 0..30 {
+        let node = &nodes[usize::try_from(number % 3).unwrap()];
+        node.db.execute(append(number % 5, number)).await.unwrap();
+    }
+    for (from, node) in nodes.iter().enumerate() {
+        let payload = Bytes::from(vec![u8::try_from(from).unwrap()]);
+        node.db.publish("typing", payload).await.unwrap();
+    }
+    for (to, subscription) in subscriptions.iter_mut().enumerate() {
+        let (mut changes, mut payloads) = (Vec::new(), Vec::new());
+        while changes.len() < 30 || payloads.len() < 3 {
+            let item = tokio::time::timeout(Duration::from_secs(30), subscription.next()).await;
+            match item.expect("an item comes").unwrap().unwrap() {
+                StreamItem::Change(change) => match &change.columns[0].1 {
+                    Value::List(items) => changes.push(items[0].clone()),
+                    other => panic!("{other} is no list"),
+                },
+                StreamItem::Ephemeral { payload, .. } => payloads.push(payload[0]),
+                StreamItem::Gap { .. } => panic!("a gap"),
+                StreamItem::Progress(_) => {}
+            }
+        }
+        let mut numbers: Vec<i32> = changes
+            .iter()
+            .map(|value| match value {
+                Value::Int(number) => *number,
+                other => panic!("{other} is no int"),
+            })
+            .collect();
+        // In order inside each list; the lists have no order between them.
+        for list in 0..5 {
+            let of_list: Vec<i32> = numbers
+                .iter()
+                .copied()
+                .filter(|it| it % 5 == list)
+                .collect();
+            assert!(of_list.is_sorted(), "node {to}: {of_list:?}");
+        }
+        numbers.sort_unstable();
+        assert_eq!(numbers, (0..30).collect::<Vec<i32>>());
+        payloads.sort_unstable();
+        assert_eq!(payloads, [0, 1, 2]);
+    }
+    drop(subscriptions);
+    stop(nodes).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_without_replicas_serves_requests_and_streams_of_all_tablets() {
+    let mut nodes = cluster().await;
+    nodes.push(ClusterNode::start(Some(&nodes[1]), TABLETS).await);
+    let fourth = &nodes[3].db;
+    let mut subscription = fourth
+        .subscribe(SubscribeOptions::new(["lists"]))
+        .await
+        .unwrap();
+    for number in 0..40 {
+        let node = &nodes[usize::try_from(number % 4).unwrap()];
+        node.db.execute(append(number % 5, number)).await.unwrap();
+        assert!(items(fourth, number % 5).await.contains(&number));
+    }
+    let mut numbers = Vec::new();
+    let mut cursor = None;
+    while numbers.len() < 40 {
+        if let Some(cursor) = cursor.take_if(|_| numbers.len() == 20) {
+            // It goes on at a node that has replicas.
+            let options = SubscribeOptions::new(["lists"]).cursor(Some(cursor));
+            subscription = nodes[0].db.subscribe(options).await.unwrap();
+        }
+        let item = tokio::time::timeout(Duration::from_secs(30), subscription.next()).await;
+        match item.expect("an item comes").unwrap().unwrap() {
+            StreamItem::Change(change) => {
+                numbers.push(change.columns[0].1.clone());
+                cursor = Some(change.cursor);
+            }
+            StreamItem::Gap { .. } => panic!("a gap"),
+            StreamItem::Ephemeral { .. } | StreamItem::Progress(_) => {}
+        }
+    }
+    let mut numbers: Vec<i32> = numbers
+        .iter()
+        .map(|value| match value {
+            Value::List(items) => match items[0] {
+                Value::Int(number) => number,
+                _ => panic!("no int"),
+            },
+            other => panic!("{other} is no list"),
+        })
+        .collect();
+    numbers.sort_unstable();
+    assert_eq!(numbers, (0..40).collect::<Vec<i32>>());
+    drop(subscription);
+    stop(nodes).await;
+}
