@@ -12,7 +12,7 @@ BOTS       := gateway/tests/bots
 # The binaries as the Rust tests build them: the same features, so nothing is compiled a second time.
 TEST_BINS  := cargo test --workspace --locked --no-run --quiet
 
-.PHONY: run release test test-long sim check rust-test web-test bot-test setup fuzz bench-peers bench-quick bench-gate bench-gate-update chaos clean help
+.PHONY: run release test test-long sim check rust-test web-test bot-test setup fuzz bench-peers bench-quick bench-gate bench-gate-update cluster chaos clean help
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort
@@ -73,6 +73,9 @@ bench-gate: ## instructions per row of the engine against the kept baseline, 3 %
 
 bench-gate-update: ## count again and keep it as the baseline
 	cargo run --release --locked -p bench --bin gate -- update bench/gate.json
+
+cluster: release ## build, then three database nodes on 127.0.0.1, .2 and .3 with their data in ./cluster
+	./deploy/cluster.sh $(or $(CLUSTER),./cluster)
 
 chaos: ## NODES real processes (3) under faults for MINUTES (1), everything acknowledged checked; SEED repeats one
 	cargo build --release --locked --bin chatdb -p chatdb

@@ -1,3 +1,4 @@
-//! What the benchmarks' program promises.
+//! What the benchmarks' program and the files of `deploy/` promise.
 
 mod chaos;
+mod deploy;
