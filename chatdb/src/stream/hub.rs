@@ -205,16 +205,6 @@ impl Hub {
         }
     }
 
-    /// The group went on to entry `index` without publishing what is before it: who has not had that yet
-    /// finds out from the log that it is gone.
-    pub(crate) fn skip(&self, group: u64, index: u64) {
-        let mut inner = self.inner.lock();
-        for subscriber in inner.subscribers.values() {
-            subscriber.fall_behind(group);
-        }
-        inner.applied.insert(group, index);
-    }
-
     /// Hands the payload to the present subscribers of the topic.
     pub(crate) fn publish_ephemeral(&self, topic: &str, payload: &Bytes) -> Result<()> {
         check_topic(topic)?;

@@ -142,14 +142,6 @@ impl Subscriber {
         self.bell.notify_one();
     }
 
-    /// Events of the group are not offered any more: the log has to be read.
-    pub(crate) fn fall_behind(&self, group: u64) {
-        if let Some(tail) = self.state.lock().tails.get_mut(&group) {
-            tail.is_live = false;
-        }
-        self.bell.notify_one();
-    }
-
     /// Queues an ephemeral event; the oldest leaves when there are too many.
     pub(crate) fn offer_ephemeral(&self, topic: &str, payload: Bytes) {
         let mut state = self.state.lock();
