@@ -82,6 +82,7 @@ fn as_json(status: &Status) -> serde_json::Value {
                 "memtable_bytes": tablet.memtable_bytes,
                 "sstable_count": tablet.sstable_count,
                 "sstable_bytes": tablet.sstable_bytes,
+                "voters": tablet.voters,
             })
         })
         .collect();

@@ -41,6 +41,8 @@ pub struct TabletStatus {
     pub last_token: u64,
     /// Whether this node leads it.
     pub leader: bool,
+    /// Replicas that vote in it, as this node knows; more than are wanted while it moves.
+    pub voters: u64,
     /// Log index applied last.
     pub applied_index: u64,
     /// Log index up to which the effects are in SSTables.

@@ -5,6 +5,7 @@ use crate::group0::TabletRange;
 use crate::node::Node;
 use crate::node::tablets::TabletPlace;
 use crate::schema::{Column, ColumnRole, Table};
+use std::collections::BTreeSet;
 
 impl Node {
     pub(crate) fn status(&self) -> Status {
@@ -49,11 +50,13 @@ fn tablet_status(range: TabletRange, place: &TabletPlace) -> TabletStatus {
     let engine = place.tablet.engine();
     let metrics = engine.metrics();
     let raft = place.group.status();
+    let voters: BTreeSet<_> = raft.membership.voters.iter().flatten().collect();
     TabletStatus {
         group: range.group,
         first_token: range.first,
         last_token: range.last,
         leader: raft.leader == Some(raft.replica),
+        voters: voters.len() as u64,
         applied_index: raft.applied.map_or(0, |id| id.index),
         flushed_index: raft.durable.map_or(0, |id| id.index),
         memtable_bytes: engine.memory_bytes() as u64,

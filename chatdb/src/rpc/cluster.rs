@@ -280,6 +280,7 @@ fn tablet_to(tablet: &crate::TabletStatus) -> proto::TabletStatus {
         memtable_bytes: tablet.memtable_bytes,
         sstable_count: tablet.sstable_count,
         sstable_bytes: tablet.sstable_bytes,
+        voters: tablet.voters,
     }
 }
 

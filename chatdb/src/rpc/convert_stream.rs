@@ -128,6 +128,7 @@ pub(crate) fn status_to(status: Status, schema: Option<Schema>) -> proto::Status
                 memtable_bytes: tablet.memtable_bytes,
                 sstable_count: tablet.sstable_count,
                 sstable_bytes: tablet.sstable_bytes,
+                voters: tablet.voters,
             })
             .collect(),
         log_bytes: status.log_bytes,
@@ -158,6 +159,7 @@ pub(crate) fn status_from(wire: proto::StatusResponse) -> Result<(Status, Schema
                 memtable_bytes: tablet.memtable_bytes,
                 sstable_count: tablet.sstable_count,
                 sstable_bytes: tablet.sstable_bytes,
+                voters: tablet.voters,
             })
             .collect(),
         log_bytes: wire.log_bytes,
