@@ -272,10 +272,7 @@ impl Work {
                     return Ok(());
                 }
             }
-            // As for group 0: nothing is let go that a new replica would miss.
-            if self.options.cluster.is_none() {
-                tablet.release_log(self.retention_per_tablet())?;
-            }
+            tablet.release_log(self.retention_per_tablet())?;
             if wrote {
                 self.pressure.compact.ring();
             }

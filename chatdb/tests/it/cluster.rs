@@ -3,6 +3,8 @@
 use chatdb::{
     ClusterOptions, Db, EmbeddedOptions, ErrorKind, Result, ResultSet, Server, Statement, Value,
 };
+use prometheus_client::encoding::text::encode;
+use prometheus_client::registry::Registry;
 use std::net::{SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -28,6 +30,15 @@ fn free_address() -> SocketAddr {
 
 impl ClusterNode {
     pub(crate) async fn start(join: Option<&Self>, tablets: u32) -> Self {
+        Self::start_tuned(join, tablets, |_| ()).await
+    }
+
+    /// As [`Self::start`], with other options changed.
+    async fn start_tuned(
+        join: Option<&Self>,
+        tablets: u32,
+        tune: impl FnOnce(&mut EmbeddedOptions),
+    ) -> Self {
         let directory = TempDir::new().expect("a directory");
         let rpc = free_address();
         let mut cluster = ClusterOptions::new(free_address(), format!("http://{rpc}"));
@@ -37,6 +48,7 @@ impl ClusterNode {
         let mut options = EmbeddedOptions::new(directory.path());
         options.tablets = tablets;
         options.cluster = Some(cluster);
+        tune(&mut options);
         let mut node = Self::open(options, rpc).await;
         node.directory = Some(directory);
         node
@@ -192,6 +204,63 @@ async fn three_nodes_hold_every_tablet_and_go_on_without_one_of_them() {
             eventually("a replica catches up", async || {
                 let found = node.db.execute(select.clone()).await;
                 found.is_ok_and(|found| found.rows.len() == 1)
+            })
+            .await;
+        }
+    }
+    for node in nodes {
+        node.stop().await;
+    }
+}
+
+/// The last entry of each raft group of the node that is gone from its log.
+fn purged(node: &ClusterNode) -> Vec<u64> {
+    let mut registry = Registry::default();
+    node.db.register_metrics(&mut registry);
+    let mut page = String::new();
+    encode(&mut page, &registry).expect("a page");
+    let lines = page
+        .lines()
+        .filter(|line| line.starts_with("raft_purged_index{"));
+    let numbers = lines.filter_map(|line| line.rsplit(' ').next()?.parse().ok());
+    numbers.collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_whose_entries_are_purged_reach_new_replicas_as_a_snapshot() {
+    let small = |options: &mut EmbeddedOptions| {
+        options.tablet_memtable_bytes = 64 * 1024;
+        options.stream_retention_bytes = 0;
+    };
+    let first = ClusterNode::start_tuned(None, 2, small).await;
+    let alone = [first];
+    make_table(&alone).await;
+    let long = "x".repeat(2000);
+    for id in 0..600 {
+        let statement = Statement::new("INSERT INTO app.notes (id, text) VALUES (?, ?)")
+            .bind(vec![Value::from(id), Value::from(format!("{id} {long}"))]);
+        alone[0].db.execute(statement).await.expect("written");
+    }
+    eventually(
+        "the first node has purged the beginning of every log",
+        async || {
+            let purged = purged(&alone[0]);
+            purged.len() == 3 && purged.iter().all(|index| *index > 0)
+        },
+    )
+    .await;
+    let [first] = alone;
+    let second = ClusterNode::start(Some(&first), 2).await;
+    let third = ClusterNode::start(Some(&first), 2).await;
+    let nodes = vec![first, second, third];
+    settled(&nodes, 2).await;
+    for node in &nodes {
+        for id in [0_i64, 1, 2, 299, 598, 599] {
+            let select = select(id).consistency(chatdb::Consistency::One);
+            eventually("a replica has the row", async || {
+                let found = node.db.execute(select.clone()).await.expect("read");
+                let row = found.rows.first();
+                row.is_some_and(|row| row.values()[0] == Value::from(format!("{id} {long}")))
             })
             .await;
         }
