@@ -314,7 +314,11 @@ async fn begin(parts: &Parts, options: &EmbeddedOptions) -> Result<()> {
 pub(super) async fn blocking<T: Send + 'static>(
     step: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {
-    tokio::task::spawn_blocking(step)
-        .await
-        .map_err(|cause| Error::bug("a blocking step panicked").with_source(cause))?
+    tokio::task::spawn_blocking(step).await.map_err(|cause| {
+        if cause.is_cancelled() {
+            // The runtime ends, and with it the process: another node may do it.
+            return Error::new(ErrorKind::Unavailable, "the node is stopping");
+        }
+        Error::bug("a blocking step panicked").with_source(cause)
+    })?
 }

@@ -23,13 +23,16 @@ use futures::stream::BoxStream;
 use quick_cache::sync::Cache;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 use xxhash_rust::xxh3::xxh3_128;
+
+/// How long running calls may take to finish when the server stops.
+const STOP_LIMIT: Duration = Duration::from_secs(10);
 
 /// A running gRPC server. Dropping it stops it without waiting.
 #[derive(Debug)]
@@ -70,7 +73,7 @@ impl Server {
         });
         let router = tonic::transport::Server::builder()
             .tcp_nodelay(true)
-            .http2_keepalive_interval(Some(std::time::Duration::from_secs(20)))
+            .http2_keepalive_interval(Some(Duration::from_secs(20)))
             .add_service(reflection)
             .add_service(health)
             .add_service(
@@ -96,10 +99,16 @@ impl Server {
         self.address
     }
 
-    /// Ends the subscriptions, lets running calls finish and stops.
+    /// Ends the subscriptions, lets running calls finish for up to ten seconds and stops. Calls that
+    /// still run then end without an answer, which their callers take for an unknown outcome.
     pub async fn stop(mut self) -> Result<()> {
         self.stop.cancel();
-        match (&mut self.task).await {
+        let Ok(ended) = tokio::time::timeout(STOP_LIMIT, &mut self.task).await else {
+            tracing::warn!("calls still run; the gRPC server stops without waiting for them");
+            self.task.abort();
+            return Ok(());
+        };
+        match ended {
             Ok(Ok(())) => Ok(()),
             Ok(Err(cause)) => {
                 Err(Error::new(ErrorKind::Io, "the gRPC server failed").with_source(cause))
