@@ -16,6 +16,7 @@ use crate::stream::subscription::{SubscribeOptions, Subscription};
 use crate::telemetry::server::{HealthCheck, MetricsServer};
 use crate::telemetry::{NodeCollector, NodeMetrics};
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use prometheus_client::registry::Registry;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -67,8 +68,12 @@ impl Db {
     /// tablet (the same placement key does), otherwise `Invalid`.
     pub async fn execute_batch(&self, statements: Vec<Statement>) -> Result<ResultSet> {
         match &self.form {
-            // On the heap: a statement's state is large, and callers nest it in their own.
-            Form::Embedded(node) => Box::pin(node.execute(statements)).await,
+            // On the heap: a statement's state is large, and callers nest it in their own. Without its
+            // type, which is nested too deep for some of them to be compiled.
+            Form::Embedded(node) => {
+                let work: BoxFuture<'_, Result<ResultSet>> = Box::pin(node.execute(statements));
+                work.await
+            }
             Form::Remote(remote) => remote.execute(statements).await,
         }
     }
