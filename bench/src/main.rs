@@ -4,6 +4,9 @@
 //! `--out DIR` keeps them with every sample as JSON and with plots. Peers are built with `--features peers`.
 //! `bench chaos` writes to a cluster while its nodes are killed, and checks that nothing was lost.
 
+// The database runs inside some workloads: the state of its futures is nested deeper than the default.
+#![recursion_limit = "256"]
+
 use std::process::ExitCode;
 
 use clap::Parser;
