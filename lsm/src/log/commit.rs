@@ -23,7 +23,8 @@ use std::thread::{self, Thread};
 use parking_lot::MutexGuard;
 
 use super::Inner;
-use super::shared::{Batch, Shared};
+use super::queue::Batch;
+use super::shared::Shared;
 use super::writer::Writer;
 use crate::error::{Error, Result};
 

@@ -36,6 +36,7 @@ mod commit;
 mod fetch;
 mod ledger;
 pub mod page;
+mod queue;
 pub mod record;
 mod recovery;
 mod scan;
@@ -53,7 +54,8 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
-use shared::{Change, Shared};
+use queue::Change;
+use shared::Shared;
 pub use types::{
     Completion, Entry, GroupId, GroupState, LeaderId, LogId, LogMetrics, LogOptions, Vote,
 };

@@ -1,4 +1,4 @@
-//! What callers see and what waits for the next group commit.
+//! What callers see of the log, in memory.
 //!
 //! # Invariants
 //!
@@ -14,11 +14,12 @@ use bytes::Bytes;
 
 use super::commit::Waiter;
 use super::ledger::{Ledger, Place};
-use super::record::{Body, CONTROL_BYTES_MAX, ENTRY_OVERHEAD_BYTES, Record};
+use super::queue::{Batch, Change, Queue};
+use super::record::{Body, CONTROL_BYTES_MAX, ENTRY_OVERHEAD_BYTES};
 use super::segment::Segment;
 use super::span::{Item, Span};
 use super::types::{
-    Completion, Entry, GroupId, GroupState, LeaderId, LogId, LogMetrics, LogOptions, Vote,
+    Completion, Entry, GroupId, GroupState, LeaderId, LogId, LogMetrics, LogOptions,
 };
 use crate::error::{Error, Result};
 use crate::limits::LOG_GROUPS_MAX;
@@ -48,38 +49,11 @@ struct View {
     hot_bytes: usize,
 }
 
-/// One change that waits to be written.
-#[derive(Debug)]
-pub(super) enum Change {
-    Entry(Entry),
-    Vote(Vote),
-    Truncate(Option<u64>),
-    Purge(LogId),
-    Reset(u64),
-    /// Nothing to write; its completion waits for what is before it.
-    Nothing,
-}
-
-pub(super) struct Pending {
-    group: GroupId,
-    change: Change,
-    done: Option<Completion>,
-}
-
-/// What one group commit writes.
-pub(super) struct Batch {
-    items: Vec<Pending>,
-    committed: Vec<(GroupId, LogId)>,
-    last_ticket: u64,
-}
-
 pub(super) struct Shared {
     views: BTreeMap<GroupId, View>,
     pub(super) ledger: Ledger,
     pub(super) segments: BTreeMap<u64, Arc<Segment>>,
-    pending: VecDeque<Pending>,
-    pending_bytes: usize,
-    next_ticket: u64,
+    queue: Queue,
     pub(super) durable_ticket: u64,
     /// Up to here completions have run.
     pub(super) told_ticket: u64,
@@ -101,61 +75,6 @@ pub(super) enum Found {
         place: Place,
         segment: Arc<Segment>,
     },
-}
-
-impl Pending {
-    fn bytes(&self) -> usize {
-        match &self.change {
-            Change::Entry(entry) => entry.payload.len() + ENTRY_OVERHEAD_BYTES,
-            Change::Nothing => 0,
-            _ => CONTROL_BYTES_MAX,
-        }
-    }
-
-    fn record(&self) -> Option<Record<'_>> {
-        let body = match &self.change {
-            Change::Entry(entry) => Body::Entry {
-                id: entry.id,
-                payload: &entry.payload,
-            },
-            Change::Vote(vote) => Body::Vote(*vote),
-            Change::Truncate(last_kept) => Body::Truncate(*last_kept),
-            Change::Purge(upto) => Body::Purge(*upto),
-            Change::Reset(owner) => Body::Reset(*owner),
-            Change::Nothing => return None,
-        };
-        Some(Record {
-            group: self.group,
-            body,
-        })
-    }
-}
-
-impl Batch {
-    /// Position in the queue of its last change.
-    pub(super) fn last_ticket(&self) -> u64 {
-        self.last_ticket
-    }
-
-    /// The records to write, in order.
-    pub(super) fn records(&self) -> impl Iterator<Item = Record<'_>> {
-        let committed = self.committed.iter();
-        let committed = committed.map(|(group, id)| Record {
-            group: *group,
-            body: Body::Committed(*id),
-        });
-        self.items
-            .iter()
-            .filter_map(Pending::record)
-            .chain(committed)
-    }
-
-    /// Tells everybody who waits.
-    pub(super) fn complete(self, result: &Result<()>) {
-        for done in self.items.into_iter().filter_map(|item| item.done) {
-            done(result.clone());
-        }
-    }
 }
 
 impl Shared {
@@ -180,9 +99,7 @@ impl Shared {
             views,
             ledger,
             segments,
-            pending: VecDeque::new(),
-            pending_bytes: 0,
-            next_ticket: 1,
+            queue: Queue::new(),
             durable_ticket: 0,
             told_ticket: 0,
             is_led: false,
@@ -231,12 +148,12 @@ impl Shared {
     }
 
     pub(super) fn has_pending(&self) -> bool {
-        !self.pending.is_empty()
+        !self.queue.is_empty()
     }
 
     /// Position in the queue of the last change.
     pub(super) fn last_ticket(&self) -> u64 {
-        self.next_ticket - 1
+        self.queue.last_ticket()
     }
 
     /// The view of a group, created if the log has room for one more.
@@ -252,27 +169,6 @@ impl Shared {
         Ok(self.views.entry(group).or_default())
     }
 
-    fn enqueue(&mut self, group: GroupId, change: Change, done: Option<Completion>) {
-        let pending = Pending {
-            group,
-            change,
-            done,
-        };
-        self.pending_bytes += pending.bytes();
-        self.next_ticket += 1;
-        self.pending.push_back(pending);
-    }
-
-    fn check_room(&self, bytes: usize, limit: usize) -> Result<()> {
-        if self.pending_bytes.saturating_add(bytes) <= limit {
-            return Ok(());
-        }
-        Err(Error::overloaded(format!(
-            "{} bytes wait to be written to the log and {bytes} more exceed {limit}, flush first",
-            self.pending_bytes
-        )))
-    }
-
     pub(super) fn append(
         &mut self,
         group: GroupId,
@@ -281,7 +177,7 @@ impl Shared {
         options: &LogOptions,
     ) -> Result<()> {
         let total = check_entries(&entries, options)?;
-        self.check_room(total, options.pending_bytes_max)?;
+        self.queue.check_room(total, options.pending_bytes_max)?;
         let view = self.view(group, options)?;
         if let Some(first) = entries.first() {
             let is_fresh = view.span.state().last.is_none() && first.id.index <= 1;
@@ -298,7 +194,7 @@ impl Shared {
         let mut done = Some(done);
         for (at, entry) in entries.into_iter().enumerate() {
             let done = if at + 1 == count { done.take() } else { None };
-            let ticket = self.next_ticket;
+            let ticket = self.queue.next_ticket();
             let hot = HotEntry {
                 leader: entry.id.leader,
                 payload: entry.payload.clone(),
@@ -311,10 +207,10 @@ impl Shared {
                 .map_err(|next| Error::invalid(format!("entry {next} is expected next")))?;
             view.hot_bytes += bytes;
             self.hot_bytes += bytes;
-            self.enqueue(group, Change::Entry(entry), done);
+            self.queue.push(group, Change::Entry(entry), done);
         }
         if let Some(done) = done {
-            self.enqueue(group, Change::Nothing, Some(done));
+            self.queue.push(group, Change::Nothing, Some(done));
         }
         Ok(())
     }
@@ -328,7 +224,7 @@ impl Shared {
         options: &LogOptions,
     ) -> Result<()> {
         // Small and needed for progress, so admitted beyond the limit of entries, but not forever.
-        self.check_room(
+        self.queue.check_room(
             CONTROL_BYTES_MAX,
             options.pending_bytes_max.saturating_mul(2),
         )?;
@@ -359,7 +255,7 @@ impl Shared {
         if matches!(change, Change::Reset(0)) {
             self.views.remove(&group);
         }
-        self.enqueue(group, change, done);
+        self.queue.push(group, change, done);
         Ok(())
     }
 
@@ -372,37 +268,13 @@ impl Shared {
 
     /// Takes the oldest pending changes, about `bytes_max` of them, at least one if there is any.
     pub(super) fn take_batch(&mut self, bytes_max: usize) -> Option<Batch> {
-        let mut items: Vec<Pending> = Vec::new();
-        let mut bytes = 0;
-        while let Some(next) = self.pending.front() {
-            if !items.is_empty() && bytes + next.bytes() > bytes_max {
-                break;
-            }
-            bytes += next.bytes();
-            items.extend(self.pending.pop_front());
-        }
-        if items.is_empty() {
-            return None;
-        }
-        self.pending_bytes -= bytes;
-        let mut committed = Vec::new();
-        for item in items
-            .iter()
-            .filter(|item| !matches!(item.change, Change::Nothing))
-        {
-            let Some(view) = self.views.get_mut(&item.group) else {
-                continue;
-            };
-            if std::mem::take(&mut view.has_new_committed) {
-                committed.extend(view.span.state().committed.map(|id| (item.group, id)));
-            }
-        }
-        let last_ticket = self.next_ticket - 1 - self.pending.len() as u64;
-        Some(Batch {
-            items,
-            committed,
-            last_ticket,
-        })
+        let mut batch = self.queue.take(bytes_max)?;
+        batch.note_committed(|group| {
+            let view = self.views.get_mut(&group)?;
+            let is_new = std::mem::take(&mut view.has_new_committed);
+            view.span.state().committed.filter(|_| is_new)
+        });
+        Some(batch)
     }
 
     /// All that waits, as one batch that will never be written.
@@ -421,7 +293,7 @@ impl Shared {
                 Error::invalid(format!("the log wrote something else than {expected}"))
             })?;
         }
-        self.durable_ticket = batch.last_ticket;
+        self.durable_ticket = batch.last_ticket();
         Ok(())
     }
 
@@ -546,7 +418,7 @@ impl Shared {
         LogMetrics {
             segments: self.segments.len(),
             segment_bytes: segment_bytes.sum(),
-            pending_bytes: self.pending_bytes,
+            pending_bytes: self.queue.bytes(),
             hot_bytes: self.hot_bytes,
             ..self.metrics
         }

@@ -26,9 +26,10 @@ use parking_lot::Mutex;
 
 use super::ledger::Place;
 use super::page::{self, PAGE_PAYLOAD_BYTES, Page, PageContext};
+use super::queue::Batch;
 use super::record::{self, Body, Checkpoint, Record};
 use super::segment::{FIRST_PAGE, Header, Previous, Segment, file_name, page_offset};
-use super::shared::{Batch, Shared};
+use super::shared::Shared;
 use super::types::{GroupId, LogOptions};
 use crate::encoding::checksum;
 use crate::error::{Error, Result};
