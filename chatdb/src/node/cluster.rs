@@ -61,17 +61,29 @@ impl Node {
 
     /// Decides for another node, if this one leads group 0.
     pub(crate) async fn decide_for(&self, cluster_id: u128, command: Bytes) -> Result<Decided> {
-        self.check_open()?;
-        if cluster_id != self.cluster_id {
-            let message = "the decision was meant for another cluster";
-            return Err(Error::new(ErrorKind::Denied, message));
-        }
+        self.check_own(cluster_id)?;
         SystemCommand::decode(&command)?;
         if !self.decider.leads() {
             let message = format!("node {} does not lead group 0", self.id.0);
             return Err(Error::new(ErrorKind::NotLeader, message));
         }
         self.decider.decide_here(command).await
+    }
+
+    /// Tells another node how far group 0 is, if this one leads it.
+    pub(crate) async fn newest_for(&self, cluster_id: u128) -> Result<u64> {
+        self.check_own(cluster_id)?;
+        self.decider.newest_here().await
+    }
+
+    /// Refuses who means another cluster.
+    fn check_own(&self, cluster_id: u128) -> Result<()> {
+        self.check_open()?;
+        if cluster_id != self.cluster_id {
+            let message = "the call was meant for another cluster";
+            return Err(Error::new(ErrorKind::Denied, message));
+        }
+        Ok(())
     }
 
     /// Makes an operator's decision.

@@ -38,16 +38,37 @@ impl Node {
 
     async fn run(&self, statements: &[Statement], kind: &mut StatementKind) -> Result<ResultSet> {
         self.check_open()?;
-        let catalog = self.system.catalog();
         match statements {
             [] => Err(Error::invalid("a batch needs at least one statement")),
-            [statement] => self.execute_one(&catalog, statement, kind).await,
+            [statement] => self.execute_one(statement, kind).await,
             several => {
                 *kind = StatementKind::Write;
-                let write = self.plan_several(&catalog, several)?;
-                self.write(write, several).await
+                let planned = self.planned(|catalog| self.plan_several(catalog, several));
+                self.write(planned.await?, several).await
             }
         }
+    }
+
+    /// Plans with the catalog that this node knows, and with the newest one before it says that
+    /// something is not there: it may have been made through another node a moment ago.
+    async fn planned<T>(&self, plan: impl Fn(&Catalog) -> Result<T>) -> Result<T> {
+        let known = self.system.catalog();
+        let error = match plan(&known) {
+            Err(error) if self.options.cluster.is_some() => error,
+            outcome => return outcome,
+        };
+        if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Invalid) {
+            return Err(error);
+        }
+        if let Err(cause) = self.decider.hear().await {
+            let message = format!("{error}, as far as node {} has heard", self.id.0);
+            return Err(Error::new(ErrorKind::Unavailable, message).with_source(cause));
+        }
+        let newest = self.system.catalog();
+        if Arc::ptr_eq(&known, &newest) {
+            return Err(error);
+        }
+        plan(&newest)
     }
 
     /// Whether the text parses.
@@ -57,12 +78,13 @@ impl Node {
 
     async fn execute_one(
         &self,
-        catalog: &Arc<Catalog>,
         statement: &Statement,
         kind: &mut StatementKind,
     ) -> Result<ResultSet> {
         let parsed = self.parse(&statement.text)?;
-        let plan = plan(&Request::of(catalog, statement), &parsed.statement)?;
+        let planned =
+            self.planned(|catalog| plan(&Request::of(catalog, statement), &parsed.statement));
+        let plan = planned.await?;
         *kind = match &plan {
             Plan::Ddl(_) => StatementKind::Schema,
             Plan::Write(_) => StatementKind::Write,

@@ -128,13 +128,8 @@ impl Node {
             host_options(&identity, transport.as_ref()),
         )?);
         let group0 = open_group0(&host, &ground.system, identity).await?;
-        let decider = Arc::new(Decider {
-            node: identity.node,
-            cluster_id: identity.cluster_id,
-            group0: group0.clone(),
-            system: Arc::clone(&ground.system),
-            contacts,
-        });
+        let of_system = (group0.clone(), Arc::clone(&ground.system));
+        let decider = Arc::new(Decider::new(identity, of_system, contacts));
         let shared = Shared::new(&options, identity)?;
         let parts = Parts {
             opener: shared.opener(&options, &ground, &host),

@@ -6,6 +6,7 @@ use crate::node::Node;
 use crate::node::cluster::{Description, Joined};
 use crate::node::decide::Decided;
 use crate::rpc::client::channel;
+use crate::rpc::convert_stream::tablet_to;
 use crate::rpc::error::{from_status, to_status};
 use crate::rpc::limits::CALL_TIMEOUT;
 use crate::rpc::proto;
@@ -22,6 +23,8 @@ use tonic::{Request, Response, Status};
 
 /// How long another node may take to decide.
 const DECIDE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long it may take to tell how far group 0 is.
+const NEWEST_TIMEOUT: Duration = Duration::from_secs(2);
 /// Connections that are kept; beyond that all are made anew.
 const CONTACTS_MAX: usize = 4096;
 
@@ -86,6 +89,16 @@ impl Contacts {
             index: response.index,
             outcome: response.outcome,
         })
+    }
+
+    /// Asks the leader of group 0 how far that is.
+    pub(crate) async fn newest(&self, address: &str, cluster_id: u128) -> Result<u64> {
+        let request = proto::NewestRequest {
+            cluster_id: Bytes::copy_from_slice(&cluster_id.to_be_bytes()),
+        };
+        let mut client = self.client(address)?;
+        let response = within(NEWEST_TIMEOUT, client.newest(request)).await?;
+        Ok(response.index)
     }
 
     /// What a node says of the cluster.
@@ -269,21 +282,6 @@ fn described(description: &Description) -> proto::DescribeResponse {
     }
 }
 
-fn tablet_to(tablet: &crate::TabletStatus) -> proto::TabletStatus {
-    proto::TabletStatus {
-        group: tablet.group,
-        first_token: tablet.first_token,
-        last_token: tablet.last_token,
-        leader: tablet.leader,
-        applied_index: tablet.applied_index,
-        flushed_index: tablet.flushed_index,
-        memtable_bytes: tablet.memtable_bytes,
-        sstable_count: tablet.sstable_count,
-        sstable_bytes: tablet.sstable_bytes,
-        voters: tablet.voters,
-    }
-}
-
 fn answer<T>(outcome: Result<T>) -> std::result::Result<Response<T>, Status> {
     outcome
         .map(Response::new)
@@ -318,5 +316,17 @@ impl Cluster for ClusterService {
         request: Request<proto::DecideRequest>,
     ) -> std::result::Result<Response<proto::DecideResponse>, Status> {
         answer(self.decided(request.into_inner()).await)
+    }
+
+    async fn newest(
+        &self,
+        request: Request<proto::NewestRequest>,
+    ) -> std::result::Result<Response<proto::NewestResponse>, Status> {
+        let asked = async {
+            let cluster_id = number(&request.into_inner().cluster_id)?;
+            let index = self.node.newest_for(cluster_id).await?;
+            Ok(proto::NewestResponse { index })
+        };
+        answer(asked.await)
     }
 }

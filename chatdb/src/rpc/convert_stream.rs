@@ -107,6 +107,22 @@ fn named_from(values: Vec<proto::NamedValue>) -> Result<Vec<(String, Value)>> {
         .collect()
 }
 
+/// A replica's state for the wire.
+pub(crate) fn tablet_to(tablet: &TabletStatus) -> proto::TabletStatus {
+    proto::TabletStatus {
+        group: tablet.group,
+        first_token: tablet.first_token,
+        last_token: tablet.last_token,
+        leader: tablet.leader,
+        applied_index: tablet.applied_index,
+        flushed_index: tablet.flushed_index,
+        memtable_bytes: tablet.memtable_bytes,
+        sstable_count: tablet.sstable_count,
+        sstable_bytes: tablet.sstable_bytes,
+        voters: tablet.voters,
+    }
+}
+
 /// The node's state for the wire, with the schema when it was asked for.
 pub(crate) fn status_to(status: Status, schema: Option<Schema>) -> proto::StatusResponse {
     let schema = schema.unwrap_or_default();
@@ -115,22 +131,7 @@ pub(crate) fn status_to(status: Status, schema: Option<Schema>) -> proto::Status
         node: status.node,
         cluster_id: status.cluster_id,
         uptime_ms: status.uptime_ms,
-        tablets: status
-            .tablets
-            .into_iter()
-            .map(|tablet| proto::TabletStatus {
-                group: tablet.group,
-                first_token: tablet.first_token,
-                last_token: tablet.last_token,
-                leader: tablet.leader,
-                applied_index: tablet.applied_index,
-                flushed_index: tablet.flushed_index,
-                memtable_bytes: tablet.memtable_bytes,
-                sstable_count: tablet.sstable_count,
-                sstable_bytes: tablet.sstable_bytes,
-                voters: tablet.voters,
-            })
-            .collect(),
+        tablets: status.tablets.iter().map(tablet_to).collect(),
         log_bytes: status.log_bytes,
         subscribers: status.subscribers,
         table_count: status.table_count,

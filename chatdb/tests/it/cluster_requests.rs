@@ -139,6 +139,28 @@ async fn a_read_of_any_replica_sees_the_write_whose_position_it_carries() {
     stop(nodes).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_made_through_one_node_is_there_on_every_other_at_once() {
+    let nodes = cluster().await;
+    for number in 0..24 {
+        let [maker, user, reader] = [0, 1, 2].map(|turn| &nodes[(number + turn) % 3].db);
+        let made = format!("CREATE TABLE app.made{number} (id int PRIMARY KEY, text text)");
+        maker.execute(Statement::new(made)).await.unwrap();
+        let insert = format!("INSERT INTO app.made{number} (id, text) VALUES (1, 'here')");
+        user.execute(Statement::new(insert)).await.unwrap();
+        let added = format!("ALTER TABLE app.made{number} ADD more int");
+        user.execute(Statement::new(added)).await.unwrap();
+        let select = format!("SELECT more FROM app.made{number} WHERE id = 1");
+        assert_eq!(
+            reader.execute(Statement::new(select)).await.unwrap().len(),
+            1
+        );
+    }
+    let missing = nodes[1].db.execute("SELECT id FROM app.never WHERE id = 1");
+    assert_eq!(missing.await.unwrap_err().kind(), ErrorKind::NotFound);
+    stop(nodes).await;
+}
+
 /// All ids, each page through another node than the one before.
 async fn scan(nodes: &[ClusterNode], first: &ClusterNode, page_size: u32) -> Vec<i64> {
     let mut ids = Vec::new();
