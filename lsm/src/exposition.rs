@@ -100,6 +100,7 @@ impl EngineMetrics {
             Counter read_bytes "Bytes of fetched blocks as stored.",
             Counter read_rows "Rows that reads looked at, dead ones included. Read amplification = this / rows returned.",
             Counter read_tombstones "Rows among them that were dead.",
+            Counter swept_rows "Rows that deletions have walked over, so that no page has to.",
             Counter checkpoints "Checkpoints made.",
             Counter installs "Checkpoints installed.",
         );

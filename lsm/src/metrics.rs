@@ -44,6 +44,8 @@ pub struct EngineMetrics {
     pub read_rows: u64,
     /// Rows among them that were dead.
     pub read_tombstones: u64,
+    /// Rows that deletions have walked over, so that no page has to.
+    pub swept_rows: u64,
     /// Checkpoints made.
     pub checkpoints: u64,
     /// Checkpoints installed.
@@ -81,6 +83,7 @@ pub(crate) struct Counters {
     pub(crate) reads: AtomicU64,
     pub(crate) scans: AtomicU64,
     pub(crate) read: ReadCounters,
+    pub(crate) swept_rows: AtomicU64,
     pub(crate) checkpoints: AtomicU64,
     pub(crate) installs: AtomicU64,
     pub(crate) flushes: AtomicU64,
@@ -110,6 +113,7 @@ impl Counters {
             read_bytes: load(&self.read.bytes),
             read_rows: load(&self.read.rows),
             read_tombstones: load(&self.read.tombstones),
+            swept_rows: load(&self.swept_rows),
             checkpoints: load(&self.checkpoints),
             installs: load(&self.installs),
             flushes: load(&self.flushes),

@@ -29,6 +29,12 @@ pub struct EngineOptions {
     /// Fewer: shorter runs are skipped as well, but cutting a read in pieces takes a microsecond or
     /// two for each, which is what walking over some ten dead rows takes.
     pub dead_run_rows: usize,
+    /// Dead rows that applying walks over for each row deleted, once [`Self::dead_run_rows`] were deleted
+    /// in a partition, so that no page has to. Default: 4. 0: only [`crate::Engine::sweep_step`] walks.
+    ///
+    /// More: the first page is as fast after deletions in any order. Fewer: deleting is faster and reads
+    /// no file, but the first page behind many deletions walks over all that was not swept yet.
+    pub sweep_rows: u32,
     /// Bytes of a data block before compression. Default: 16 KiB. Range: 1 KiB ..= 64 KiB.
     ///
     /// Larger: better compression and fewer index entries, but a point read decompresses more.
@@ -83,6 +89,7 @@ impl Default for EngineOptions {
             memory: Arc::default(),
             reads: Arc::default(),
             dead_run_rows: 128,
+            sweep_rows: 4,
             block_bytes: 16 * 1024,
             compression_level: 1,
             sealed_compression_level: 3,

@@ -75,6 +75,8 @@ struct Runs {
 pub(super) struct Run {
     pub(super) from: Edge,
     pub(super) to: Edge,
+    /// Dead rows that were found in it, about: where there are too many runs, short ones go.
+    pub(super) rows: usize,
     /// What was known: everything up to this log index,
     pub(super) index: u64,
     /// at this time.
@@ -161,7 +163,8 @@ impl DeadRuns {
         true
     }
 
-    /// What lies between the runs at both ends of a slice and the runs next to them.
+    /// What lies between the runs at both ends of a slice and the runs next to them; or the end of the
+    /// partition, if there is none and the run ends with the slice.
     pub(super) fn gaps_beside(&self, slice: &Slice) -> Vec<(Edge, Edge)> {
         let place = (slice.table, slice.token, slice.key.clone());
         let partitions = self.stripe(slice.token).partitions.lock();
@@ -169,11 +172,21 @@ impl DeadRuns {
             .runs
             .get(&place)
             .map_or(&[][..], |it| it.list.as_slice());
-        let gap = |(before, after): (&Run, &Run)| (before.to.clone(), after.from.clone());
-        let neighbors = || list.iter().zip(list.iter().skip(1));
-        let below = neighbors().find(|(_, run)| run.reaches(&slice.from));
-        let above = neighbors().find(|(run, _)| run.reaches(&slice.to));
-        below.into_iter().chain(above).map(gap).collect()
+        let at = |edge: &Edge| list.iter().position(|run| run.reaches(edge));
+        let below = at(&slice.from).and_then(|at| match at.checked_sub(1) {
+            Some(before) => Some((list[before].to.clone(), list[at].from.clone())),
+            None if list[at].from == slice.from => {
+                Some((Place::START.to_edge(), slice.from.clone()))
+            }
+            None => None,
+        });
+        let above = at(&slice.to).and_then(|at| match list.get(at + 1) {
+            Some(after) => Some((list[at].to.clone(), after.from.clone())),
+            None if list[at].to == slice.to => Some((slice.to.clone(), Edge::End)),
+            None => None,
+        });
+        let gaps = below.into_iter().chain(above);
+        gaps.filter(|(from, to)| from < to).collect()
     }
 
     /// What is left of a slice without the runs that a read at this index and time may skip, in
@@ -217,15 +230,18 @@ impl Runs {
         if run.from.place() > place {
             return;
         }
+        // The shorter half cannot be told from the longer one.
+        let half = run.rows / 2;
         let behind = Run {
             from: Place::At(key, Side::After).to_edge(),
+            rows: half,
             ..run.clone()
         };
         run.to = Place::At(key, Side::Before).to_edge();
+        run.rows -= half;
         self.list.insert(at + 1, behind);
         self.list.retain(|run| run.from < run.to);
-        // The shorter half cannot be told from the longer one; the later ones are read more rarely.
-        self.list.truncate(RUNS_MAX);
+        self.shrink();
     }
 
     /// Adds a run, joined with those that it touches.
@@ -239,14 +255,22 @@ impl Runs {
             if touches {
                 run.from = run.from.clone().min(other.from.clone());
                 run.to = run.to.clone().max(other.to.clone());
+                run.rows = run.rows.saturating_add(other.rows);
                 run.index = run.index.max(other.index);
                 run.now_ms = run.now_ms.max(other.now_ms);
             }
             !touches
         });
         let at = self.list.partition_point(|other| other.from < run.from);
-        if self.list.len() < RUNS_MAX {
-            self.list.insert(at, run);
+        self.list.insert(at, run);
+        self.shrink();
+    }
+
+    /// Forgets the shortest run if there are too many.
+    fn shrink(&mut self) {
+        let shortest = self.list.iter().enumerate().min_by_key(|(_, run)| run.rows);
+        if let Some((at, _)) = shortest.filter(|_| self.list.len() > RUNS_MAX) {
+            self.list.remove(at);
         }
     }
 
@@ -308,6 +332,7 @@ mod tests {
         vec![Run {
             from,
             to,
+            rows: 1,
             index,
             now_ms,
         }]
@@ -349,6 +374,25 @@ mod tests {
         assert_eq!(runs.pieces(&slice(), 5, 100), Some(Vec::new()));
         runs.forget();
         assert_eq!(runs.pieces(&slice(), 5, 100), None);
+    }
+
+    #[test]
+    fn of_too_many_runs_the_shortest_is_forgotten() {
+        let edge = |at: u8| Place::At(&[at], Side::Row).to_edge();
+        let run = |at: u8, rows| Run {
+            from: edge(2 * at),
+            to: edge(2 * at + 1),
+            rows,
+            index: 1,
+            now_ms: 0,
+        };
+        let mut runs = Runs::default();
+        (0..16).for_each(|at| runs.add(run(at, usize::from(10 + at))));
+        runs.add(run(16, 5));
+        assert_eq!(runs.list.len(), RUNS_MAX);
+        assert!(!runs.list.contains(&run(16, 5)));
+        runs.add(run(17, 11));
+        assert!(runs.list.contains(&run(17, 11)) && !runs.list.contains(&run(0, 10)));
     }
 
     #[test]

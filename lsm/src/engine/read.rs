@@ -241,9 +241,10 @@ impl Engine {
             return true;
         }
         let index = walked.index;
-        let runs = walked.reading.runs.drain(..).map(|(from, to)| Run {
-            from,
-            to,
+        let runs = walked.reading.runs.drain(..).map(|found| Run {
+            from: found.from,
+            to: found.to,
+            rows: found.rows,
             index,
             now_ms,
         });

@@ -19,6 +19,9 @@ impl Engine {
     /// Applies the changes of one log index, in memory. The first operation is stamped with
     /// `timestamp`, each further one with the next microsecond.
     ///
+    /// Reads no file, except after many deletions of single rows in one partition, see
+    /// [`crate::EngineOptions::sweep_rows`].
+    ///
     /// An index that the files already hold is ignored, so that replaying the log is safe. Fails
     /// with [`crate::ErrorKind::Invalid`], and changes nothing, if the index goes back, the timestamp
     /// does not grow or something exceeds a limit of [`crate::limits`].
@@ -49,10 +52,12 @@ impl Engine {
         }
         changes.iter().try_for_each(check)?;
         let mut active = writer.active.write();
+        let (enough, pays) = (self.options.dead_run_rows, self.options.sweep_rows.into());
+        let mut is_sweep_due = false;
         for change in changes {
             if let Change::Mutation(mutation) = change {
                 self.dead_runs.stored(mutation);
-                self.sweeps.deleted(mutation, self.options.dead_run_rows);
+                is_sweep_due |= self.sweeps.deleted(mutation, enough, pays);
             }
         }
         active.apply(index, timestamp, changes);
@@ -61,6 +66,10 @@ impl Engine {
         add(&self.counters.operations, count);
         if let Some(more) = count.checked_sub(1) {
             writer.timestamp = Timestamp(timestamp.0.saturating_add(more));
+        }
+        drop(writer);
+        if is_sweep_due {
+            self.sweep_paid();
         }
         Ok(())
     }

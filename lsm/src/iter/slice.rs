@@ -32,7 +32,18 @@ pub(crate) struct Reading {
     limits: RowLimits,
     dead_rows: usize,
     /// Ranges in which all rows were dead, for longer than the limits ask.
-    pub(crate) runs: Vec<(Edge, Edge)>,
+    pub(crate) runs: Vec<DeadRange>,
+}
+
+/// A range in which all rows are dead.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct DeadRange {
+    /// Where it begins.
+    pub(crate) from: Edge,
+    /// Where it ends.
+    pub(crate) to: Edge,
+    /// How many rows were looked at.
+    pub(crate) rows: usize,
 }
 
 /// Dead rows seen one after another.
@@ -160,17 +171,17 @@ impl Reading {
     /// Reports a run that ended at `end` and began behind row `at - 1` of the page, or with the
     /// slice if that has no visible row before.
     fn close_run(&mut self, run: &mut DeadRun, slice: &Slice, at: usize, end: Edge) {
-        run.rows = 0;
+        let rows = std::mem::take(&mut run.rows);
         let before = (at > run.page_rows)
             .then(|| self.page.key(at - 1))
             .flatten();
-        let range = match (slice.reverse, before) {
+        let (from, to) = match (slice.reverse, before) {
             (false, Some(key)) => (Edge::At(key, Side::After), end),
             (false, None) => (slice.from.clone(), end),
             (true, Some(key)) => (end, Edge::At(key, Side::Before)),
             (true, None) => (end, slice.to.clone()),
         };
-        self.runs.push(range);
+        self.runs.push(DeadRange { from, to, rows });
     }
 
     /// Rows so far.

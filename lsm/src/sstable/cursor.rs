@@ -176,6 +176,9 @@ impl FileCursor {
         if first == last {
             return self.enter(first);
         }
+        if self.lies_before() {
+            return Ok(());
+        }
         let slice = &*self.slice;
         if let Some(extent) = head
             && !slice.reverse
@@ -195,6 +198,16 @@ impl FileCursor {
                 .clamp(first, last),
         };
         self.approach(number)
+    }
+
+    /// Whether the top index alone tells that the partition ends before the slice begins. No range
+    /// deletion is in force there, because they are closed within their partition.
+    fn lies_before(&self) -> bool {
+        let group = self.span.last as usize / INDEX_ENTRIES;
+        let top = self.reader.table().top.get(group);
+        let from = self.slice.from.place();
+        let is_before = |top| upper_bound(top, &self.slice.key) < from;
+        !self.slice.reverse && top.is_some_and(is_before)
     }
 
     /// Stands before block `number` without loading it, or is done if that is beyond the slice.

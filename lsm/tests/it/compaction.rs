@@ -288,11 +288,19 @@ fn delete_all(engine: &Engine, channel: &PartitionKey) {
     }
 }
 
+/// Nobody knows which rows are dead but the blocks themselves.
+fn unswept() -> lsm::EngineOptions {
+    lsm::EngineOptions {
+        sweep_rows: 0,
+        ..lsm::EngineOptions::default()
+    }
+}
+
 #[test]
 fn a_page_behind_100_000_deleted_rows_touches_few_blocks() {
     let channel = partition("channel", 0);
     // Deleted one by one, and the deletions are in the same file as what is left.
-    let engine = open(&memory(), lsm::EngineOptions::default()).unwrap();
+    let engine = open(&memory(), unswept()).unwrap();
     fill(&engine, &channel);
     delete_all(&engine, &channel);
     flush(&engine);
@@ -333,7 +341,7 @@ fn a_page_behind_100_000_deleted_rows_touches_few_blocks() {
 #[test]
 fn a_reverse_page_behind_100_000_deleted_rows_touches_few_blocks() {
     let channel = partition("channel", 0);
-    let engine = open(&memory(), lsm::EngineOptions::default()).unwrap();
+    let engine = open(&memory(), unswept()).unwrap();
     fill(&engine, &channel);
     let deletions = (1..=100_000).map(delete).collect();
     apply(&engine, 1000, &[mutation(&channel, deletions)]);

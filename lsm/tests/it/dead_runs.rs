@@ -12,6 +12,7 @@ use crate::engine_support::*;
 fn engine(dead_run_rows: usize) -> Engine {
     let options = EngineOptions {
         dead_run_rows,
+        sweep_rows: 0,
         ..options()
     };
     open(&memory(), options).unwrap()
@@ -128,6 +129,7 @@ fn an_installed_checkpoint_is_read_without_the_runs_of_what_it_replaced() {
     let (vfs, from) = (memory(), Path::new("/checkpoint"));
     let options = EngineOptions {
         dead_run_rows: 1,
+        sweep_rows: 0,
         ..options()
     };
     let engine = open(&vfs, options).unwrap();

@@ -516,6 +516,7 @@ fn page_behind_dead_rows_touches_as_many_blocks_whatever_their_number() {
     let touched = |dead_rows: u64, reverse: bool| {
         let options = EngineOptions {
             block_bytes: 1024,
+            sweep_rows: 0,
             ..options()
         };
         let engine = open(&memory(), options).unwrap();

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
+use lsm::vfs::{Fault, FaultyVfs, Vfs};
 use lsm::{CellValue, Engine, EngineOptions, Operation, PartitionKey, ReadStats, SliceRead};
 
 use crate::engine_support::*;
@@ -14,6 +15,7 @@ const N: u64 = 3000;
 fn engine(dead_run_rows: usize) -> Engine {
     let options = EngineOptions {
         dead_run_rows,
+        sweep_rows: 0,
         ..options()
     };
     open(&memory(), options).unwrap()
@@ -211,4 +213,106 @@ fn a_row_that_lives_is_found_whatever_is_swept_meanwhile() {
             reader.join().unwrap();
         }
     });
+}
+
+/// `dead` rows of one partition between two that live, deleted in this order, a hundred with each log index;
+/// memtables are flushed every so often, and nobody sweeps or merges.
+fn deleted_only(dead: u64, order: impl Iterator<Item = u64>) -> Engine {
+    let engine = open(&memory(), options()).unwrap();
+    for from in (0..=dead + 1).step_by(1000) {
+        let rows = from..(from + 1000).min(dead + 2);
+        change(&engine, rows.map(|at| insert(at, "text")).collect());
+    }
+    flush(&engine);
+    let order: Vec<u64> = order.collect();
+    let quarter = order.len() / 4;
+    for (number, part) in order.chunks(100).enumerate() {
+        change(&engine, part.iter().map(|at| delete(*at)).collect());
+        if (number + 1) * 100 / quarter > number * 100 / quarter && number * 100 < 3 * quarter {
+            flush(&engine);
+        }
+    }
+    engine
+}
+
+/// The blocks that the first page touches, and the rows that it looks at.
+fn first_page(engine: &Engine, reverse: bool, living: [u64; 2]) -> (u64, u64) {
+    let (found, stats) = page(engine, reverse);
+    assert_eq!(found, living);
+    (stats.blocks_read + stats.blocks_cached, stats.rows_scanned)
+}
+
+#[test]
+fn the_first_page_right_after_n_deletions_touches_as_many_blocks_and_rows_whatever_n() {
+    let most_rows = 256;
+    for reverse in [false, true] {
+        let mut blocks = Vec::new();
+        for dead in [1000, 10_000, 100_000] {
+            let inwards = move |at: u64| {
+                if at.is_multiple_of(2) {
+                    1 + at / 2
+                } else {
+                    dead - at / 2
+                }
+            };
+            let orders: [Box<dyn Iterator<Item = u64>>; 3] = [
+                Box::new(1..=dead),
+                Box::new((1..=dead).rev()),
+                Box::new((0..dead).map(inwards)),
+            ];
+            for (number, order) in orders.into_iter().enumerate() {
+                let engine = deleted_only(dead, order);
+                assert_eq!(engine.metrics().files, 4);
+                let living = if reverse {
+                    [dead + 1, 0]
+                } else {
+                    [0, dead + 1]
+                };
+                let (touched, rows) = first_page(&engine, reverse, living);
+                assert!(rows < most_rows, "{dead} dead, order {number}: {rows} rows");
+                blocks.push(touched);
+            }
+        }
+        // Of each file the blocks in front of the dead rows and behind them, with their part of the index.
+        // One more where a block happens to end with the deletions.
+        let (few, many) = (&blocks[..3], &blocks[6..]);
+        let is_flat = few.iter().zip(many).all(|(few, many)| *many <= few + 1);
+        assert!(is_flat && many.iter().all(|many| *many <= 12), "{blocks:?}");
+    }
+}
+
+#[test]
+fn files_whose_rows_are_all_in_a_known_run_cost_the_first_page_no_block() {
+    let touched = [1, 8].map(|files: u64| {
+        let engine = open(&memory(), options()).unwrap();
+        let dead = 8000;
+        change(&engine, (0..=dead).map(|at| insert(at, "text")).collect());
+        flush(&engine);
+        for file in 0..files {
+            let each = dead / files;
+            let rows = file * each..(file + 1) * each;
+            change(&engine, rows.map(delete).collect());
+            flush(&engine);
+        }
+        let (found, stats) = page(&engine, false);
+        assert_eq!((found, stats.tombstones), (vec![dead], 0));
+        stats.blocks_read + stats.blocks_cached
+    });
+    assert!(touched[0] <= 3 && touched[0] == touched[1], "{touched:?}");
+}
+
+#[test]
+fn a_sweep_that_fails_does_not_keep_rows_from_being_deleted() {
+    let faulty = FaultyVfs::new(1);
+    let vfs: Arc<dyn Vfs> = Arc::new(faulty.clone());
+    let engine = open(&vfs, options()).unwrap();
+    change(&engine, (0..N).map(|at| insert(at, "text")).collect());
+    flush(&engine);
+    faulty.fail_at(faulty.calls(), Fault::Eio);
+    change(&engine, (0..N).map(delete).collect());
+    assert_eq!(engine.metrics().swept_rows, 0, "the first call fails");
+    // What failed was put back, and the owner's sweep finds it.
+    assert!(engine.sweep_step().unwrap());
+    let (found, stats) = page(&engine, false);
+    assert_eq!((found.len(), stats.tombstones), (0, 0), "{stats:?}");
 }

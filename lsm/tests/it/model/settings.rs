@@ -41,6 +41,7 @@ impl Settings {
         engine.tier_files = small(choose(&[2, 3, 4, 8]));
         engine.seal_grace_ms = choose(&[0, 100, 5000]);
         engine.dead_run_rows = small(choose(&[1, 1, 4, 128]));
+        engine.sweep_rows = u32::try_from(choose(&[0, 1, 4, 100])).unwrap();
         // Flushes in a hurry do not compress.
         engine.memory = Arc::new(MemoryBudget::new(choose(&[1, 10_000, 64 << 20])));
         engine.seed = seed;
