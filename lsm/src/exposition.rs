@@ -78,6 +78,7 @@ impl EngineMetrics {
             Gauge file_bytes "Bytes of all SSTables.",
             Gauge removing_files "Files that no window refers to any more and that are not removed yet.",
             Gauge removing_bytes "Their bytes, which the file system still counts.",
+            Gauge mixed_files "Files among them that hold late rows of many windows.",
             Gauge windows "Groups of files by table and window.",
             Gauge pinned_bytes "Bytes of filters, directories, top indexes and dictionaries in memory.",
             Counter flushes "Memtables written to files.",

@@ -22,6 +22,8 @@ pub struct EngineMetrics {
     pub removing_files: u64,
     /// Their bytes, which the file system still counts.
     pub removing_bytes: u64,
+    /// Files that hold late rows of many windows.
+    pub mixed_files: usize,
     /// Groups of files by table and window.
     pub windows: usize,
     /// Bytes of filters, directories and top indexes in memory.

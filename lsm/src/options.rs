@@ -72,6 +72,13 @@ pub struct EngineOptions {
     pub fragment_bytes: u64,
     /// The same for files that are written once for long. Default: 1 GiB. At least 64 KiB.
     pub sealed_fragment_bytes: u64,
+    /// Files that hold late rows of many sealed windows together, beyond which their rows go to files of
+    /// their windows. Default: 4. At most 64. 0: each window gets a file of its own at every flush.
+    ///
+    /// More: late writes make fewer files, but every read of a windowed table asks each for its filter.
+    pub mixed_files: usize,
+    /// Bytes of those files beyond which the same happens. Default: 64 MiB.
+    pub mixed_bytes: u64,
     /// How long after its end a window is still expected to be written, in milliseconds.
     /// Default: 2 h. Later writes are stored as well; they only cost another merge.
     ///
@@ -98,6 +105,8 @@ impl Default for EngineOptions {
             runs_max: 24,
             fragment_bytes: 256 * 1024 * 1024,
             sealed_fragment_bytes: 1024 * 1024 * 1024,
+            mixed_files: 4,
+            mixed_bytes: 64 * 1024 * 1024,
             seal_grace_ms: 2 * 60 * 60 * 1000,
             seed: 0,
         }
@@ -132,6 +141,7 @@ impl EngineOptions {
                 (8..=256).contains(&self.runs_max) && self.runs_max >= self.tier_files,
                 "runs_max: use 8 to 256, and not less than tier_files",
             ),
+            (self.mixed_files <= 64, "mixed_files: use at most 64"),
             (self.dead_run_rows > 0, "dead_run_rows: use at least 1"),
             (
                 self.fragment_bytes.min(self.sealed_fragment_bytes) >= 64 * 1024,

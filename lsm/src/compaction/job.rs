@@ -11,7 +11,7 @@ use crate::iter::{Cursor, Merger, Next};
 use crate::manifest::TableFile;
 use crate::memtable::Epochs;
 use crate::row::range::{Edge, Place, Side};
-use crate::row::{Fragment, TableId, Timestamp, codec, merge};
+use crate::row::{Fragment, TableId, Timestamp, Window, codec, merge};
 use crate::sstable::{FileCursor, PartitionHead, Slice, TableReader, TableWriter};
 
 /// Items of a partition between two looks at the pace.
@@ -24,6 +24,9 @@ pub(crate) trait Output {
 
     /// Whether the current file is large enough.
     fn is_full(&self) -> bool;
+
+    /// The next rows are of this window.
+    fn enter(&mut self, window: Window);
 
     /// Finishes the current file; the next rows go to another one.
     fn cut(&mut self) -> Result<()>;
@@ -44,7 +47,19 @@ struct Job<'a> {
 struct Input {
     /// `None` while it is lent to a partition.
     reader: Option<TableReader>,
-    next: Option<(u64, Bytes)>,
+    next: Option<(u64, Bytes, Window)>,
+    /// The window of all partitions that do not say theirs.
+    window: Window,
+}
+
+impl Input {
+    /// Notes the partition after (token, key).
+    fn seek(&mut self, mut reader: TableReader, token: u64, key: Option<&[u8]>) -> Result<()> {
+        let next = reader.next_partition(token, key)?;
+        self.next = next.map(|(token, key, own)| (token, key, own.unwrap_or(self.window)));
+        self.reader = Some(reader);
+        Ok(())
+    }
 }
 
 /// The partition being written; its header is written when the first thing in it is.
@@ -52,6 +67,7 @@ struct OpenPartition<'a, O> {
     output: &'a mut O,
     token: u64,
     key: &'a [u8],
+    window: Window,
     deletion: Timestamp,
     static_row: Option<Fragment>,
     is_begun: bool,
@@ -76,19 +92,21 @@ pub(crate) fn merge_files(
     };
     let mut sources = Vec::with_capacity(inputs.len());
     for file in inputs {
-        let mut reader = TableReader::new(Arc::clone(&file.table), None);
-        let next = reader.next_partition(0, None)?;
-        sources.push(Input {
-            reader: Some(reader),
-            next,
-        });
+        let mut input = Input {
+            reader: None,
+            next: None,
+            window: file.meta.properties.window,
+        };
+        input.seek(TableReader::new(Arc::clone(&file.table), None), 0, None)?;
+        sources.push(input);
     }
     let mut items = 0;
-    while let Some((token, key)) = lowest(&sources) {
+    while let Some((token, key, window)) = lowest(&sources) {
+        output.enter(window);
         if output.is_full() {
             output.cut()?;
         }
-        job.partition(&mut sources, token, &key, output)?;
+        job.partition(&mut sources, (token, &key, window), output)?;
         items += 1;
         if items >= PACE_ITEMS {
             items = 0;
@@ -106,7 +124,7 @@ fn read_bytes(sources: &[Input]) -> u64 {
         .sum()
 }
 
-fn lowest(sources: &[Input]) -> Option<(u64, Bytes)> {
+fn lowest(sources: &[Input]) -> Option<(u64, Bytes, Window)> {
     sources
         .iter()
         .filter_map(|source| source.next.as_ref())
@@ -118,8 +136,7 @@ impl Job<'_> {
     fn partition(
         &self,
         sources: &mut [Input],
-        token: u64,
-        key: &Bytes,
+        (token, key, window): (u64, &Bytes, Window),
         output: &mut impl Output,
     ) -> Result<()> {
         let (from, to) = (Place::START.to_edge(), Edge::End);
@@ -165,6 +182,7 @@ impl Job<'_> {
             output,
             token,
             key,
+            window,
             deletion: kept,
             static_row,
             is_begun,
@@ -176,9 +194,7 @@ impl Job<'_> {
         write_rows(&mut merger, &purge, covering, &mut open)?;
         for (number, cursor) in lenders.into_iter().zip(merger.into_cursors()) {
             if let Cursor::File(cursor) = cursor {
-                let mut reader = cursor.into_reader();
-                sources[number].next = reader.next_partition(token, Some(key))?;
-                sources[number].reader = Some(reader);
+                sources[number].seek(cursor.into_reader(), token, Some(key))?;
             }
         }
         Ok(())
@@ -279,6 +295,7 @@ impl<O: Output> OpenPartition<'_, O> {
         if !self.is_begun {
             self.is_begun = true;
             let static_row = self.static_row.take();
+            writer.window(self.window);
             writer.partition(self.token, self.key, self.deletion, static_row.as_ref())?;
         }
         Ok(writer)

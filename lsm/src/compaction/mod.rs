@@ -6,6 +6,8 @@
 //! * A window whose end and grace have passed is sealed: one merge of all it has, with a trained
 //!   dictionary, when its last rows are flushed or half of its width has passed since. Late writes are merged into it when they are a tenth of it, or four runs; that
 //!   rewrites only the fragments between their keys.
+//! * Late writes to many sealed windows are flushed to one file for all, at most four of them or 64 MiB;
+//!   then their rows are spread over files of their windows, where they merge as above.
 //! * Tables without time: levels, each at least eight times larger than all that is newer.
 //! * A window of which nothing is visible any more is dropped by one edit, unread; so is a file
 //!   that hides nothing.
@@ -37,5 +39,5 @@ mod runs;
 
 pub(crate) use job::{Output, merge_files};
 pub use pace::{CompactionOutcome, CompactionReason, CompactionReport, MergePace, Unpaced};
-pub(crate) use picker::{Job, Situation, pick_group};
+pub(crate) use picker::{Job, Situation, forgets, pick_group, pick_mixed};
 pub(crate) use runs::Candidate;

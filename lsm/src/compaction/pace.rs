@@ -37,6 +37,8 @@ pub enum CompactionReason {
     Tier,
     /// Enough new files of a table without time.
     Level,
+    /// Files that hold late rows of many windows are enough: the rows go to their windows.
+    Spread,
     /// The window is over: everything in it becomes one run.
     Seal,
     /// A sealed window was written to.
@@ -54,6 +56,7 @@ impl CompactionReason {
             Self::Dense => "dense",
             Self::Tier => "tier",
             Self::Level => "level",
+            Self::Spread => "spread",
             Self::Seal => "seal",
             Self::Late => "late",
             Self::Purge => "purge",

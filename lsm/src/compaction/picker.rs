@@ -46,6 +46,8 @@ pub(crate) struct Situation<'a> {
     pub(crate) is_half_over: bool,
     /// Time of the last applied entry.
     pub(crate) now_ms: u64,
+    /// Files of the table that may hold rows of this window beside others.
+    pub(crate) mixed: &'a [Candidate<'a>],
 }
 
 /// What to do next in one table and window.
@@ -80,6 +82,26 @@ pub(crate) fn pick_group(files: &[Candidate<'_>], situation: &Situation<'_>) -> 
         .or_else(|| purge(&runs, situation))
 }
 
+/// Gives the rows of mixed files to their windows, when those are enough or `is_needed`.
+pub(crate) fn pick_mixed(
+    files: &[Candidate<'_>],
+    options: &EngineOptions,
+    is_needed: bool,
+) -> Option<Job> {
+    let bytes: u64 = files.iter().map(|file| file.meta.len).sum();
+    let is_due = is_needed || files.len() > options.mixed_files || bytes > options.mixed_bytes;
+    let all: Vec<&Candidate<'_>> = files.iter().collect();
+    (is_due && !all.is_empty()).then(|| Job::of(Reason::Spread, &all))
+}
+
+/// Whether a job is only chosen where nothing outside keeps what it is to drop.
+pub(crate) fn forgets(job: &Job) -> bool {
+    matches!(
+        job.reason,
+        Reason::ExpiredWindow | Reason::ExpiredFile | Reason::Dense | Reason::Purge
+    )
+}
+
 /// Drops what nobody can see and what hides nothing.
 fn expired(files: &[Candidate<'_>], situation: &Situation<'_>) -> Option<Job> {
     let is_dead = |file: &&Candidate<'_>| {
@@ -89,12 +111,13 @@ fn expired(files: &[Candidate<'_>], situation: &Situation<'_>) -> Option<Job> {
     if dead.is_empty() {
         return None;
     }
-    if dead.len() == files.len() {
+    let hides_mixed = |file: &Candidate<'_>| hides_something(file, situation.mixed);
+    if dead.len() == files.len() && !files.iter().any(hides_mixed) {
         return Some(Job::of(Reason::ExpiredWindow, &dead));
     }
     let alone: Vec<&Candidate<'_>> = dead
         .into_iter()
-        .filter(|file| !hides_something(file, files))
+        .filter(|file| !hides_something(file, files) && !hides_mixed(file))
         .collect();
     (!alone.is_empty()).then(|| Job::of(Reason::ExpiredFile, &alone))
 }
@@ -118,7 +141,7 @@ fn dense(runs: &[Run<'_>], situation: &Situation<'_>) -> Option<Job> {
         let rows = sum(|it| it.meta.properties.rows);
         let dead = sum(|it| it.meta.properties.dead_rows);
         let is_worth_it = dense * DEAD_SHARE >= blocks || dead * DEAD_SHARE >= rows;
-        if is_worth_it && is_newer_data_apart(&runs[..at], &inputs) {
+        if is_worth_it && is_newer_data_apart(&runs[..at], &inputs, situation) {
             return Some(job);
         }
     }
@@ -133,11 +156,16 @@ fn is_dense(file: &Candidate<'_>) -> bool {
 
 /// Whether nothing in `newer` is as old as something in `inputs`, as it is in a sound engine: then
 /// no tombstone of the inputs has to be kept for the sake of `newer`.
-fn is_newer_data_apart(newer: &[Run<'_>], inputs: &[Candidate<'_>]) -> bool {
+fn is_newer_data_apart(
+    newer: &[Run<'_>],
+    inputs: &[Candidate<'_>],
+    situation: &Situation<'_>,
+) -> bool {
     let newest = newest(inputs);
     newer
         .iter()
         .flat_map(|run| &run.files)
+        .chain(situation.mixed)
         .all(|file| file.meta.properties.min_timestamp > newest)
 }
 
@@ -236,7 +264,7 @@ fn purge(runs: &[Run<'_>], situation: &Situation<'_>) -> Option<Job> {
             let by_epoch = dead > 0 && dead * DEAD_SHARE >= blocks;
             let expires = has_expired(file, situation)
                 && is_oldest
-                && is_newer_data_apart(newer, std::slice::from_ref(*file));
+                && is_newer_data_apart(newer, std::slice::from_ref(*file), situation);
             by_epoch || expires
         };
         if let Some(file) = run.files.iter().find(is_worth_it) {

@@ -55,6 +55,7 @@ fn pick(files: &[FileMeta], window_ms: Option<u64>, is_over: bool, now_ms: u64) 
         is_over,
         is_half_over: is_over,
         now_ms,
+        mixed: &[],
     };
     pick_group(&candidates(files), &situation)
 }
@@ -122,6 +123,7 @@ fn what_was_never_merged_waits_for_the_seal_in_the_second_half_of_a_window_up_to
             is_over: false,
             is_half_over: true,
             now_ms: 0,
+            mixed: &[],
         };
         summary(pick_group(&candidates(files), &situation))
     };
@@ -254,6 +256,7 @@ fn what_a_placement_deletion_killed_is_purged_when_it_is_a_tenth_of_a_file() {
         is_over: true,
         is_half_over: true,
         now_ms: 0,
+        mixed: &[],
     };
     let mut with = candidates(&files);
     with[1].epoch_blocks = files[1].properties.blocks / 10 - 1;

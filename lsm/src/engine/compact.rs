@@ -1,5 +1,6 @@
 //! Running one compaction.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -8,7 +9,7 @@ use super::state::State;
 use super::{Change, Engine};
 use crate::compaction::{
     Candidate, CompactionOutcome, CompactionReason, CompactionReport, Job, MergePace, Output,
-    Situation, Unpaced, merge_files, pick_group,
+    Situation, Unpaced, forgets, merge_files, pick_group, pick_mixed,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::manifest::{Edit, FileMeta, TableFile, Version, table_path};
@@ -23,7 +24,7 @@ struct Pick {
     job: Job,
     /// Newest first.
     inputs: Vec<Arc<TableFile>>,
-    /// All other files of the table and window.
+    /// All other files that may hold their partitions.
     outside: Vec<Arc<TableFile>>,
 }
 
@@ -36,6 +37,10 @@ struct Outputs<'a> {
     /// Placement deletions up to this one are applied.
     epochs_applied: Timestamp,
     current: Option<NewFile>,
+    /// The window of the rows that come.
+    window: Window,
+    /// Files of other windows, if inputs hold rows of many.
+    others: BTreeMap<Window, NewFile>,
     done: Vec<Arc<TableFile>>,
     /// Names of all of them, finished or not.
     paths: Vec<PathBuf>,
@@ -47,11 +52,28 @@ struct Outputs<'a> {
 impl Outputs<'_> {
     fn written_bytes(&self) -> u64 {
         let done: u64 = self.done.iter().map(|file| file.meta.len).sum();
-        done + self.current.as_ref().map_or(0, NewFile::len)
+        let open = self.current.iter().chain(self.others.values());
+        done + open.map(NewFile::len).sum::<u64>()
+    }
+
+    /// Whether each window gets a file.
+    fn spreads(&self) -> bool {
+        self.job.reason == CompactionReason::Spread
+    }
+
+    /// Finishes the files of all windows.
+    fn finish(&mut self) -> Result<()> {
+        self.cut()?;
+        while let Some((_, file)) = self.others.pop_first() {
+            self.current = Some(file);
+            self.cut()?;
+        }
+        Ok(())
     }
 
     fn describe(&self, meta: &mut FileMeta) {
         let first = self.done.first().map(|file| file.meta.run);
+        let first = first.filter(|_| !self.spreads());
         meta.run = self.job.run.or(first).unwrap_or(meta.number);
         meta.is_sealed = self.job.is_sealed;
         meta.epochs_applied = self.epochs_applied;
@@ -72,9 +94,17 @@ impl Output for Outputs<'_> {
     }
 
     fn is_full(&self) -> bool {
-        self.current
-            .as_ref()
-            .is_some_and(|file| file.len() >= self.fragment_bytes)
+        let is_large = |file: &NewFile| file.len() >= self.fragment_bytes;
+        self.current.as_ref().is_some_and(is_large) && !self.spreads()
+    }
+
+    fn enter(&mut self, window: Window) {
+        if self.spreads() && window != self.window {
+            let next = self.others.remove(&window);
+            let left = std::mem::replace(&mut self.current, next);
+            self.others.extend(left.map(|file| (self.window, file)));
+            (self.window, self.options.window) = (window, window);
+        }
     }
 
     fn cut(&mut self) -> Result<()> {
@@ -164,6 +194,8 @@ impl Engine {
     fn jobs(&self, state: &State, now_ms: u64) -> Vec<(Job, (TableId, Window))> {
         let (tables, version) = (self.tables.read(), &state.version);
         let mut jobs = Vec::new();
+        // Tables whose mixed files keep a window from being dropped or purged.
+        let mut is_needed = BTreeSet::new();
         for (group, files) in &version.files {
             let (table, window) = *group;
             let windowed = tables
@@ -187,22 +219,38 @@ impl Engine {
             });
             // A table that nobody defined yet may have windows: it waits until it is defined.
             let is_known = window == Window::TIMELESS || windowed.is_some();
+            if window == Window::MIXED {
+                continue;
+            }
+            let mixed = candidates(version.mixed(table, window), &version.epochs);
             let situation = Situation {
                 options: &self.options,
                 window_ms: windowed.map(|windowed| windowed.window_ms),
                 is_over,
                 is_half_over,
                 now_ms,
+                mixed: &mixed,
             };
-            let candidates: Vec<Candidate<'_>> = files
-                .iter()
-                .map(|file| Candidate {
-                    meta: &file.meta,
-                    epoch_blocks: epoch_blocks(file, &version.epochs),
-                })
-                .collect();
-            let job = pick_group(&candidates, &situation).filter(|_| is_known);
+            let files = candidates(files, &version.epochs);
+            let job = pick_group(&files, &situation).filter(|_| is_known);
+            if !mixed.is_empty() && is_known {
+                let alone = Situation {
+                    mixed: &[],
+                    ..situation
+                };
+                let wanted = pick_group(&files, &alone).filter(forgets);
+                if wanted.is_some() && wanted != job {
+                    is_needed.insert(table);
+                }
+            }
             jobs.extend(job.map(|job| (job, *group)));
+        }
+        for (group, files) in &version.files {
+            if group.1 == Window::MIXED {
+                let files = candidates(files, &version.epochs);
+                let job = pick_mixed(&files, &self.options, is_needed.contains(&group.0));
+                jobs.extend(job.map(|job| (job, *group)));
+            }
         }
         jobs
     }
@@ -215,7 +263,18 @@ impl Engine {
             .into_iter()
             .min_by_key(|(job, _)| (job.reason, job.bytes))?;
         let files = version.group(table, window).iter().map(Arc::clone);
-        let (inputs, outside) = files.partition(|file| job.inputs.contains(&file.meta.number));
+        let (inputs, mut outside): (Vec<_>, Vec<_>) =
+            files.partition(|file| job.inputs.contains(&file.meta.number));
+        if window == Window::MIXED {
+            let others = version.table(table);
+            outside.extend(
+                others
+                    .filter(|it| it.meta.properties.window != window)
+                    .cloned(),
+            );
+        } else {
+            outside.extend(version.mixed(table, window).iter().cloned());
+        }
         Some(Pick {
             job,
             inputs,
@@ -249,7 +308,7 @@ impl Engine {
             now_ms,
             &mut outputs,
         );
-        let finished = merged.and_then(|()| outputs.cut());
+        let finished = merged.and_then(|()| outputs.finish());
         let finished = finished.and_then(|()| {
             if outputs.done.is_empty() {
                 Ok(())
@@ -310,6 +369,8 @@ impl Engine {
             fragment_bytes,
             epochs_applied: newest.max(before.min()).unwrap_or_default(),
             current: None,
+            window,
+            others: BTreeMap::new(),
             done: Vec::new(),
             paths: Vec::new(),
             pace,
@@ -330,6 +391,16 @@ impl Engine {
         self.remove_later(gone);
         Ok(())
     }
+}
+
+fn candidates<'a>(files: &'a [Arc<TableFile>], epochs: &Epochs) -> Vec<Candidate<'a>> {
+    files
+        .iter()
+        .map(|file| Candidate {
+            meta: &file.meta,
+            epoch_blocks: epoch_blocks(file, epochs),
+        })
+        .collect()
 }
 
 fn is_drop(reason: CompactionReason) -> bool {

@@ -1,5 +1,6 @@
 //! Writing frozen memtables to SSTables: one file per table and window, one manifest edit.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -18,6 +19,12 @@ use crate::row::{PlainRow, TableId, Timestamp, Window, codec};
 use crate::sstable::{TableWriter, WriterOptions};
 
 use super::Flushed;
+
+/// A window that is over and got more than this since is no late write.
+const LATE_BYTES_MAX: usize = 1024 * 1024;
+
+/// A partition of a memtable and the file that it goes to: table, window, token, key.
+type Grouped<'a> = (TableId, Window, u64, &'a [u8], &'a MemPartition);
 
 /// A file being written and what the manifest will say about it.
 #[derive(Debug)]
@@ -75,8 +82,9 @@ impl Engine {
         let memtable = frozen.memtable.read();
         let indexes = memtable.indexes().unwrap_or((frozen.index, frozen.index));
         let mut current: Option<(TableId, Window, NewFile)> = None;
-        for (table, token, key, partition) in memtable.grouped() {
-            let window = partition.window();
+        let mut grouped = memtable.grouped();
+        self.mix(&mut grouped);
+        for (table, window, token, key, partition) in grouped {
             let is_same = current
                 .as_ref()
                 .is_some_and(|(t, w, _)| (*t, *w) == (table, window));
@@ -101,6 +109,46 @@ impl Engine {
             files.push(self.finish_file(file, |_| ())?);
         }
         Ok(())
+    }
+
+    /// Puts what little was written to many windows of a table that are over together, to be one file.
+    fn mix(&self, grouped: &mut Vec<Grouped<'_>>) {
+        if self.options.mixed_files == 0 {
+            return;
+        }
+        let version = Arc::clone(&self.state().version);
+        // Windows up to the last one that is sealed are over, also those too small to be sealed.
+        let mut last_sealed: BTreeMap<TableId, Window> = BTreeMap::new();
+        for ((table, window), files) in &version.files {
+            if *window > Window::MIXED && files.iter().any(|file| file.meta.is_sealed) {
+                last_sealed.insert(*table, *window);
+            }
+        }
+        let is_late = |table: &TableId, window: &Window| {
+            let last = last_sealed.get(table);
+            *window != Window::TIMELESS && last.is_some_and(|last| window <= last)
+        };
+        let mut late: BTreeMap<(TableId, Window), usize> = BTreeMap::new();
+        for (table, window, _, key, partition) in grouped.iter() {
+            if is_late(table, window) {
+                *late.entry((*table, *window)).or_default() += key.len() + partition.bytes();
+            }
+        }
+        late.retain(|_, bytes| *bytes < LATE_BYTES_MAX);
+        let mut windows: BTreeMap<TableId, usize> = BTreeMap::new();
+        for (table, _) in late.keys() {
+            *windows.entry(*table).or_default() += 1;
+        }
+        late.retain(|(table, _), _| windows.get(table).is_some_and(|count| *count > 1));
+        if late.is_empty() {
+            return;
+        }
+        for (table, window, ..) in grouped.iter_mut() {
+            if late.contains_key(&(*table, *window)) {
+                *window = Window::MIXED;
+            }
+        }
+        grouped.sort_by_key(|(table, window, token, key, _)| (*table, *window, *token, *key));
     }
 
     /// How files of one table and window are written by default.
@@ -198,6 +246,7 @@ fn write_partition(
     };
     let decode = |body: &Bytes| codec::decode(body, Timestamp::ZERO).map_err(undecodable);
     let static_row = partition.static_row().map(decode).transpose()?;
+    writer.window(partition.window());
     writer.partition(token, key, partition.deletion(), static_row.as_ref())?;
     let mut edges = partition.ranges().iter().peekable();
     for (key, body) in partition.rows().shared_rows() {

@@ -55,7 +55,7 @@ use crate::manifest::{Edit, Manifest, TableFile, Version};
 use crate::memtable::Epochs;
 use crate::metrics::{Counters, EngineMetrics};
 use crate::options::{EngineOptions, TableOptions};
-use crate::row::{TableId, Timestamp};
+use crate::row::{TableId, Timestamp, Window};
 use crate::vfs::{Lock, Vfs};
 use dead_runs::DeadRuns;
 use state::{State, Writer};
@@ -216,6 +216,7 @@ impl Engine {
         metrics.windows = state.version.files.len();
         for file in state.version.all() {
             metrics.files += 1;
+            metrics.mixed_files += usize::from(file.meta.properties.window == Window::MIXED);
             metrics.file_bytes += file.meta.len;
             metrics.pinned_bytes += file.table.pinned_bytes();
         }

@@ -159,7 +159,9 @@ impl Engine {
             runs_skipped: plan.runs_skipped,
             ..ReadStats::default()
         };
-        let files = state.version.group(table, window);
+        let version = &state.version;
+        let files = version.group(table, window).iter();
+        let files = files.chain(version.mixed(table, window));
         let mut reading = Reading::new(limits, memory);
         let (mut static_row, mut resume_after) = (None, None);
         let last = plan.others.len();
@@ -167,7 +169,7 @@ impl Engine {
         for (number, piece) in std::iter::once(plan.first).chain(plan.others).enumerate() {
             let reader =
                 |file: &Arc<TableFile>| TableReader::new(Arc::clone(&file.table), cache.cloned());
-            let readers = files.iter().map(reader).collect();
+            let readers = files.clone().map(reader).collect();
             let slice = Arc::clone(&piece.slice);
             let mut open = open_piece(&state, piece, readers, limits)?;
             resume_after = reading.read(&mut open.merger, &slice, &mut stats)?;

@@ -139,7 +139,7 @@ impl Head {
             Source::Memory(memtable) => memtable.read().next_partition(table, token, key),
             Source::File(Some(reader), window) => {
                 let next = reader.next_partition(token, key)?;
-                next.map(|(token, key)| (token, key, *window))
+                next.map(|(token, key, own)| (token, key, own.unwrap_or(*window)))
             }
             Source::File(None, _) => None,
         };

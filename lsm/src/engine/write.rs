@@ -13,7 +13,7 @@ use crate::limits::{
 };
 use crate::memtable::Memtable;
 use crate::metrics::add;
-use crate::row::{CellWrite, Change, Operation, Timestamp};
+use crate::row::{CellWrite, Change, Operation, Timestamp, Window};
 
 impl Engine {
     /// Applies the changes of one log index, in memory. The first operation is stamped with
@@ -116,6 +116,9 @@ fn check(change: &Change) -> Result<()> {
         Change::DeletePlacement { placement, .. } => check_key(placement.len()),
         Change::Mutation(mutation) => {
             check_key(mutation.partition.key.len())?;
+            if mutation.partition.window == Window::MIXED {
+                return Err(Error::invalid("window -2^63 + 1: no partition is of it"));
+            }
             mutation.operations.iter().try_for_each(check_operation)
         }
     }

@@ -48,6 +48,14 @@ impl Version {
         self.files.get(&(table, window)).map_or(&[], Vec::as_slice)
     }
 
+    /// The files that may hold rows of one table and window beside others, newest first.
+    pub(crate) fn mixed(&self, table: TableId, window: Window) -> &[Arc<TableFile>] {
+        if window == Window::TIMELESS || window == Window::MIXED {
+            return &[];
+        }
+        self.group(table, Window::MIXED)
+    }
+
     /// All files of one table, whatever the window.
     pub(crate) fn table(&self, table: TableId) -> impl Iterator<Item = &Arc<TableFile>> {
         let windows = (table, Window(i64::MIN))..=(table, Window(i64::MAX));

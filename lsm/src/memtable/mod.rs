@@ -200,17 +200,18 @@ impl Memtable {
     }
 
     /// All partitions, grouped by (table, window), then in order of (token, key).
-    pub(crate) fn grouped(&self) -> Vec<(TableId, u64, &[u8], &MemPartition)> {
+    pub(crate) fn grouped(&self) -> Vec<(TableId, Window, u64, &[u8], &MemPartition)> {
         let mut all: Vec<_> = self
             .partitions
             .iter()
             .flat_map(|((table, token), siblings)| {
-                siblings
-                    .iter()
-                    .map(|(key, partition)| (*table, *token, key.as_ref(), partition.as_ref()))
+                siblings.iter().map(|(key, partition)| {
+                    let window = partition.window();
+                    (*table, window, *token, key.as_ref(), partition.as_ref())
+                })
             })
             .collect();
-        all.sort_by_key(|(table, _, _, partition)| (*table, partition.window()));
+        all.sort_by_key(|(table, window, ..)| (*table, *window));
         all
     }
 

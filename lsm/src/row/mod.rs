@@ -57,6 +57,8 @@ pub struct Window(pub i64);
 impl Window {
     /// The one window of a table without time.
     pub const TIMELESS: Self = Self(i64::MIN);
+    /// No window of a partition: files that hold late rows of many windows are listed under it.
+    pub const MIXED: Self = Self(i64::MIN + 1);
 }
 
 /// Names a partition. Partitions are ordered by (token, key).

@@ -22,10 +22,10 @@ use bytes::Bytes;
 
 use crate::encoding::{DecodeError, Reader};
 use crate::limits::{BLOCK_BYTES_MAX, ENGINE_KEY_BYTES_MAX, ROW_BYTES_MAX};
-use crate::row::Timestamp;
 use crate::row::codec::{self, Summary};
 use crate::row::range::{Place, Side};
 use crate::row::view::RowAt;
+use crate::row::{Timestamp, Window};
 
 /// Bytes before the entries.
 pub(super) const BLOCK_HEADER_BYTES: usize = 25;
@@ -38,6 +38,7 @@ pub(super) const ENTRY_EDGE: u8 = 3;
 
 pub(super) const PARTITION_CONTINUES: u8 = 1;
 pub(super) const PARTITION_HAS_STATIC: u8 = 2;
+pub(super) const PARTITION_HAS_WINDOW: u8 = 4;
 
 /// A decoded block; its entries stay encoded until asked for.
 #[derive(Debug)]
@@ -84,6 +85,8 @@ pub(crate) struct PartitionEntry<'a> {
     pub(crate) key: &'a [u8],
     /// Deletion of the partition, or zero.
     pub(crate) deletion: Timestamp,
+    /// The window of the partition, in files of many windows.
+    pub(crate) window: Option<Window>,
     /// Whether the partition began in the block before.
     pub(crate) continues: bool,
     /// Encoded static row; not repeated in blocks that continue the partition.
@@ -378,12 +381,17 @@ fn decode_entry(bytes: &[u8]) -> Result<BlockEntry<'_>, DecodeError> {
 
 fn decode_partition<'a>(reader: &mut Reader<'a>) -> Result<PartitionEntry<'a>, DecodeError> {
     let flags = reader.u8("partition flags")?;
-    if flags & !(PARTITION_CONTINUES | PARTITION_HAS_STATIC) != 0 {
+    if flags & !(PARTITION_CONTINUES | PARTITION_HAS_STATIC | PARTITION_HAS_WINDOW) != 0 {
         return Err(reader.error("known partition flags"));
     }
     let token = reader.u64("token")?;
     let key = reader.prefixed(ENGINE_KEY_BYTES_MAX, "partition key")?;
     let deletion = Timestamp(reader.varint("partition deletion")?);
+    let has_window = flags & PARTITION_HAS_WINDOW != 0;
+    let window = has_window
+        .then(|| reader.u64("window"))
+        .transpose()?
+        .map(|number| Window(number.cast_signed()));
     let has_static = flags & PARTITION_HAS_STATIC != 0;
     let static_row = has_static
         .then(|| reader.prefixed(ROW_BYTES_MAX, "static row"))
@@ -394,6 +402,7 @@ fn decode_partition<'a>(reader: &mut Reader<'a>) -> Result<PartitionEntry<'a>, D
         token,
         key,
         deletion,
+        window,
         continues,
         static_row,
     })

@@ -2,11 +2,11 @@
 
 use super::block::{
     BLOCK_HEADER_BYTES, ENTRY_EDGE, ENTRY_PARTITION, ENTRY_ROW, PARTITION_CONTINUES,
-    PARTITION_HAS_STATIC, WIDTH_HAS_EDGES, encode_place,
+    PARTITION_HAS_STATIC, PARTITION_HAS_WINDOW, WIDTH_HAS_EDGES, encode_place,
 };
 use crate::encoding::varint;
 use crate::row::range::Place;
-use crate::row::{Fragment, PlainRow, Timestamp, codec};
+use crate::row::{Fragment, PlainRow, Timestamp, Window, codec};
 
 /// Entries of a block being built.
 #[derive(Debug, Default)]
@@ -52,6 +52,8 @@ pub(super) struct Header<'a> {
     pub(super) key: &'a [u8],
     /// Deletion of the partition, or zero.
     pub(super) deletion: Timestamp,
+    /// The window of the partition, in files of many windows.
+    pub(super) window: Option<Window>,
     /// Whether the partition began in an earlier block.
     pub(super) continues: bool,
 }
@@ -143,11 +145,19 @@ impl BlockBuilder {
         } else {
             0
         };
+        let has_window = if header.window.is_some() {
+            PARTITION_HAS_WINDOW
+        } else {
+            0
+        };
         self.bytes
-            .extend_from_slice(&[ENTRY_PARTITION, continues | has_static]);
+            .extend_from_slice(&[ENTRY_PARTITION, continues | has_static | has_window]);
         self.bytes.extend_from_slice(&header.token.to_le_bytes());
         codec::put_bytes(&mut self.bytes, header.key);
         varint::encode(&mut self.bytes, header.deletion.0);
+        if let Some(window) = header.window {
+            self.bytes.extend_from_slice(&window.0.to_le_bytes());
+        }
         if let Some(fragment) = static_row {
             let base = self.base_for(fragment);
             let mut body = Vec::new();

@@ -206,7 +206,7 @@ impl FileCursor {
         let group = self.span.last as usize / INDEX_ENTRIES;
         let top = self.reader.table().top.get(group);
         let from = self.slice.from.place();
-        let is_before = |top| upper_bound(top, &self.slice.key) < from;
+        let is_before = |top: &BlockProperties| top.upper_bound(&self.slice.key) < from;
         !self.slice.reverse && top.is_some_and(is_before)
     }
 
@@ -249,9 +249,9 @@ impl FileCursor {
             return Err(self.reader.index_error("an entry for every block"));
         };
         let is_inside = if self.slice.reverse {
-            upper_bound(properties, &self.slice.key) >= self.slice.from.place()
+            properties.upper_bound(&self.slice.key) >= self.slice.from.place()
         } else {
-            lower_bound(properties, &self.slice.key) < self.slice.to.place()
+            properties.lower_bound(&self.slice.key) < self.slice.to.place()
         };
         self.state = if is_inside {
             State::Pending(pending)
@@ -407,9 +407,9 @@ impl FileCursor {
             State::Pending(_) => {
                 let properties = self.block_ahead()?;
                 Some(if self.slice.reverse {
-                    upper_bound(properties, &self.slice.key)
+                    properties.upper_bound(&self.slice.key)
                 } else {
-                    lower_bound(properties, &self.slice.key)
+                    properties.lower_bound(&self.slice.key)
                 })
             }
             State::Loaded(loaded) => match loaded.item {
@@ -544,26 +544,6 @@ impl FileCursor {
     /// Gives the reader back, to open another partition with it.
     pub(crate) fn into_reader(self) -> TableReader {
         self.reader
-    }
-}
-
-/// Not after the first item that a block has of the partition `key`: `first` is about the first
-/// partition of the block.
-fn lower_bound<'a>(block: &'a BlockProperties, key: &[u8]) -> Place<'a> {
-    if block.key == key {
-        block.first.place()
-    } else {
-        Place::START
-    }
-}
-
-/// Not before the last item that a block has of the partition `key`: `last` is about the last
-/// partition of the block.
-fn upper_bound<'a>(block: &'a BlockProperties, key: &[u8]) -> Place<'a> {
-    if block.is_one_partition && block.key == key {
-        block.last.place()
-    } else {
-        Place::End
     }
 }
 

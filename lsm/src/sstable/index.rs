@@ -121,6 +121,26 @@ impl BlockProperties {
         Some(group)
     }
 
+    /// Not after the first item that the block has of the partition `key`: `first` is about its first
+    /// partition.
+    pub(crate) fn lower_bound(&self, key: &[u8]) -> Place<'_> {
+        if self.key == key {
+            self.first.place()
+        } else {
+            Place::START
+        }
+    }
+
+    /// Not before the last item that the block has of the partition `key`: `last` is about its last
+    /// partition.
+    pub(crate) fn upper_bound(&self, key: &[u8]) -> Place<'_> {
+        if self.is_one_partition && self.key == key {
+            self.last.place()
+        } else {
+            Place::End
+        }
+    }
+
     /// Appends the entry to an index block or to the top index.
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         let mut flags = if self.is_one_partition {

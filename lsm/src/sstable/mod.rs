@@ -30,6 +30,7 @@ pub(crate) mod format;
 mod frame;
 pub(crate) mod fuzz;
 mod index;
+mod mark;
 mod open;
 mod properties;
 mod reader;

@@ -14,8 +14,8 @@ use crate::cache::{BlockCache, CachedBlock};
 use crate::encoding::DecodeError;
 use crate::engine::ReadStats;
 use crate::error::{Error, Result};
-use crate::row::Timestamp;
 use crate::row::range::Place;
+use crate::row::{Timestamp, Window};
 
 /// What a file knows of a partition besides its rows.
 #[derive(Clone, Debug, Default)]
@@ -257,12 +257,13 @@ impl TableReader {
         }))
     }
 
-    /// The first partition after (token, key), or of the token and later ones without a key.
+    /// The first partition after (token, key), or of the token and later ones without a key, and its
+    /// window if the file says that of each partition.
     pub(crate) fn next_partition(
         &mut self,
         token: u64,
         key: Option<&[u8]>,
-    ) -> Result<Option<(u64, Bytes)>> {
+    ) -> Result<Option<(u64, Bytes, Option<Window>)>> {
         let (target, place) = match key {
             Some(key) => (key, Place::End),
             None => (&[][..], Place::START),
@@ -278,7 +279,8 @@ impl TableReader {
                     None => header.token >= token,
                 };
                 if is_after {
-                    return Ok(Some((header.token, block.payload().slice_ref(header.key))));
+                    let key = block.payload().slice_ref(header.key);
+                    return Ok(Some((header.token, key, header.window)));
                 }
                 at += 1;
             }

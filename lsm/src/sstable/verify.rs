@@ -16,7 +16,7 @@ use super::reader::TableReader;
 use crate::encoding::DecodeError;
 use crate::error::{Error, Result};
 use crate::row::range::{Edge, Place};
-use crate::row::{CellValue, Fragment, Timestamp, codec};
+use crate::row::{CellValue, Fragment, Timestamp, Window, codec};
 
 /// What was counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -230,6 +230,10 @@ impl Walk {
         found: &mut BlockCount,
     ) -> Decoded<()> {
         found.partitions += 1;
+        let is_mixed = reader.table().properties().window == Window::MIXED;
+        if header.window.is_some() != is_mixed {
+            return wrong("a window in every partition header of a file of many, and in no other");
+        }
         self.enter_partition(header, block, number)?;
         if header.continues {
             found.open = self.in_force();

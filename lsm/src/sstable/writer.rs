@@ -9,9 +9,10 @@ use super::block_builder::{BlockBuilder, Header, Mark as BuilderMark};
 use super::dictionary::Trained;
 use super::directory::DirectoryEntry;
 use super::filter::FilterBuilder;
-use super::format::{Extent, Footer, FrameKind, INDEX_ENTRIES, VERSION};
+use super::format::{Extent, Footer, FrameKind, INDEX_ENTRIES, version_of};
 use super::frame::FrameEncoder;
 use super::index::BlockProperties;
+use super::mark::Mark;
 use super::properties::Properties;
 use crate::budget::MemoryBudget;
 use crate::error::{Error, Result};
@@ -54,6 +55,8 @@ struct OpenPartition {
     token: u64,
     key: Bytes,
     deletion: Timestamp,
+    /// Set in files of many windows.
+    window: Option<Window>,
     first_block: u32,
     has_static: bool,
     rows: u64,
@@ -73,14 +76,6 @@ struct OpenBlock {
     dead_after_ms: u64,
     rows: u32,
     dead_rows: u32,
-}
-
-/// A place that changes with every row: its key is copied into the same buffer each time.
-#[derive(Debug)]
-struct Mark {
-    key: Vec<u8>,
-    /// `None`: after every key.
-    side: Option<Side>,
 }
 
 /// What the block being written holds of partitions before the current one.
@@ -108,6 +103,8 @@ pub(crate) struct TableWriter {
     /// The block being written, as far as the current partition goes.
     block: Option<OpenBlock>,
     partition: Option<OpenPartition>,
+    /// Of the next partition, in a file of many windows.
+    window: Option<Window>,
     index: Vec<BlockProperties>,
     directory: Vec<u8>,
     filter: FilterBuilder,
@@ -135,6 +132,7 @@ impl TableWriter {
             earlier: None,
             block: None,
             partition: None,
+            window: None,
             index: Vec::new(),
             directory: Vec::new(),
             filter: FilterBuilder::default(),
@@ -144,6 +142,12 @@ impl TableWriter {
             writer.dictionary_len = writer.frame(FrameKind::Dictionary, &dictionary.bytes)?.len;
         }
         Ok(writer)
+    }
+
+    /// Says what window the next partition is of. A file of one window does not store it.
+    pub(crate) fn window(&mut self, window: Window) {
+        let is_mixed = self.properties.window == Window::MIXED;
+        self.window = is_mixed.then_some(window);
     }
 
     /// Begins a partition, which comes after all others.
@@ -172,6 +176,7 @@ impl TableWriter {
             token,
             key,
             deletion,
+            window: self.window,
             first_block: block_number(self.index.len())?,
             has_static: static_row.is_some(),
             rows: 0,
@@ -263,7 +268,7 @@ impl TableWriter {
         let properties = self.frame(FrameKind::Properties, &payload)?;
         let top = self.frame(FrameKind::Top, &top)?;
         let footer = Footer {
-            version: VERSION,
+            version: version_of(self.properties.window),
             uid: self.uid,
             index_offset,
             directory,
@@ -341,6 +346,7 @@ impl TableWriter {
             token: partition.token,
             key: &partition.key,
             deletion: partition.deletion,
+            window: partition.window,
             continues,
         };
         self.builder.partition(header, static_row);
@@ -534,16 +540,6 @@ impl TableWriter {
     }
 }
 
-impl Default for Mark {
-    /// Before every key.
-    fn default() -> Self {
-        Self {
-            key: Vec::new(),
-            side: Some(Side::Before),
-        }
-    }
-}
-
 impl OpenBlock {
     /// The same block with more in it.
     fn with(self, more: Self) -> Self {
@@ -556,24 +552,6 @@ impl OpenBlock {
             dead_rows: self.dead_rows + more.dead_rows,
             ..self
         }
-    }
-}
-
-impl Mark {
-    fn set(&mut self, place: Place<'_>) {
-        self.key.clear();
-        self.side = match place {
-            Place::At(key, side) => {
-                self.key.extend_from_slice(key);
-                Some(side)
-            }
-            Place::End => None,
-        };
-    }
-
-    fn to_edge(&self) -> Edge {
-        let place = self.side.map(|side| Place::At(&self.key, side));
-        place.unwrap_or(Place::End).to_edge()
     }
 }
 

@@ -18,6 +18,7 @@ mod engine_basics;
 mod engine_support;
 mod format_pages;
 mod invariants;
+mod late_writes;
 mod log_calls;
 mod log_commit;
 mod log_damage;

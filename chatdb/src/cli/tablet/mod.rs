@@ -154,6 +154,8 @@ impl Stopped {
 fn window_name(window: lsm::Window) -> String {
     if window == lsm::Window::TIMELESS {
         "-".to_owned()
+    } else if window == lsm::Window::MIXED {
+        "mixed".to_owned()
     } else {
         window.0.to_string()
     }

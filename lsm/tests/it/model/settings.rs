@@ -42,6 +42,8 @@ impl Settings {
         engine.seal_grace_ms = choose(&[0, 100, 5000]);
         engine.dead_run_rows = small(choose(&[1, 1, 4, 128]));
         engine.sweep_rows = u32::try_from(choose(&[0, 1, 4, 100])).unwrap();
+        engine.mixed_files = small(choose(&[0, 1, 4, 4]));
+        engine.mixed_bytes = choose(&[1000, 64 << 20]);
         // Flushes in a hurry do not compress.
         engine.memory = Arc::new(MemoryBudget::new(choose(&[1, 10_000, 64 << 20])));
         engine.seed = seed;
