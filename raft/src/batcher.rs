@@ -212,6 +212,7 @@ impl Batcher {
                 return;
             }
             tokio::select! {
+                biased;
                 // The callers that were just answered often propose again at once. One turn of the
                 // scheduler lets them do so, instead of sending the first of them off alone.
                 Some(()) = in_flight.next() => tokio::task::yield_now().await,

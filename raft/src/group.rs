@@ -17,6 +17,7 @@ use crate::keeper::Order;
 use crate::machine::decode_batch;
 use crate::membership::Membership;
 use crate::metrics::GroupMetrics;
+use crate::pulse::Patience;
 use crate::replica::{DurablePoint, Replica};
 use crate::state_machine::CommittedBatch;
 use crate::types::{Raft, Types, from_raft_id, from_raft_membership};
@@ -91,6 +92,7 @@ pub(crate) struct GroupParts {
     pub(crate) queue: Arc<Queue>,
     pub(crate) metrics: WatchReceiverOf<Types, RaftMetrics<Types>>,
     pub(crate) orders: watch::Sender<Order>,
+    pub(crate) patience: Patience,
     pub(crate) proposal_timeout: Duration,
     pub(crate) lease_length: Duration,
 }
@@ -229,7 +231,7 @@ impl Group {
         GroupStatus {
             group: replica.group,
             replica: replica.id,
-            leader: metrics.current_leader.map(ReplicaId),
+            leader: leader(replica.id, &metrics),
             term: metrics.current_term,
             membership: from_raft_membership(metrics.membership_config.membership()),
             last_index: state.last.map(|last| last.index),
@@ -264,6 +266,10 @@ impl Group {
         &self.0.metrics
     }
 
+    pub(crate) fn patience(&self) -> &Patience {
+        &self.0.patience
+    }
+
     pub(crate) fn proposal_timeout(&self) -> Duration {
         self.0.proposal_timeout
     }
@@ -271,6 +277,15 @@ impl Group {
     pub(crate) fn lease_length(&self) -> Duration {
         self.0.lease_length
     }
+}
+
+/// The leader that openraft knows of, as far as it is one.
+///
+/// openraft names whoever its vote belongs to. A leader that was removed from its group and restarted has
+/// its own vote still, and nobody calls it any more: it would name itself for ever.
+pub(crate) fn leader(own: ReplicaId, metrics: &RaftMetrics<Types>) -> Option<ReplicaId> {
+    let leader = metrics.current_leader.map(ReplicaId)?;
+    (leader != own || metrics.state.is_leader()).then_some(leader)
 }
 
 impl fmt::Debug for Group {

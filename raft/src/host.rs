@@ -34,6 +34,7 @@ use crate::machine::Machine;
 use crate::membership::StoredMembership;
 use crate::network::Lanes;
 use crate::options::HostOptions;
+use crate::pulse::{self, Patience};
 use crate::receiver::Receiver;
 use crate::recovery::{self, Start, lead};
 use crate::replica::{DurablePoint, Replica, ReplicaParts};
@@ -89,6 +90,7 @@ pub struct Host {
     /// The groups that other hosts may call.
     callable: Members,
     warden: JoinHandle<()>,
+    pulse: JoinHandle<()>,
     bulk: Arc<Bulk>,
 }
 
@@ -143,6 +145,8 @@ impl Host {
         let driver = Driver::start(log.clone(), options.log_driver, failure.clone())?;
         let members = Arc::new(Mutex::new(BTreeMap::new()));
         let warden = tokio::spawn(warden(failure.subscribe(), Arc::clone(&members)));
+        let beating = Arc::clone(&members);
+        let pulse = pulse::run(options.node, options.timing, move || running(&beating));
         let callable = self::members();
         options.transport.attach(Inbound::new(&callable));
         let bulk = Bulk::new(options.snapshots_max, options.snapshot_bytes_per_second);
@@ -155,6 +159,7 @@ impl Host {
             members,
             callable,
             warden,
+            pulse: tokio::spawn(pulse),
             bulk,
         })
     }
@@ -319,6 +324,7 @@ impl Host {
             replica: Arc::clone(&replica),
             bulk: Arc::clone(&self.bulk),
             transport: Arc::clone(&self.options.transport),
+            append_limit: lease_length(&self.options),
         };
         let store = LogStore(Arc::clone(&replica));
         let (lives, alive) = watch::channel(());
@@ -336,7 +342,7 @@ impl Host {
         let running = self.run(&replica, &raft, alive);
         let limit = self.options.open_timeout;
         let called = Callable {
-            replica: replica.id,
+            replica: Arc::clone(&replica),
             raft,
             receiver: Receiver::new(Arc::clone(&replica), dirs, Arc::clone(&self.bulk)),
         };
@@ -345,6 +351,7 @@ impl Host {
         let log_failed = stopping(self.failure.subscribe());
         let lead = async {
             tokio::select! {
+                biased;
                 led = lead => led,
                 Some(failure) = log_failed => Err(failure.error),
             }
@@ -393,6 +400,7 @@ impl Host {
                 membership,
             },
             outbox,
+            lease_length: lease_length(&self.options),
             host_failure: self.failure.clone(),
         }))
     }
@@ -414,13 +422,10 @@ impl Host {
             in_flight_max: options.entries_in_flight_max,
             retry_for: options.proposal_timeout,
         };
-        let mut single = replica.single.subscribe();
-        single.mark_changed();
         let keeper = Keeper {
             replica: Arc::clone(replica),
             raft: raft.clone(),
             orders: orders.subscribe(),
-            single,
         };
         let group = Group::new(GroupParts {
             replica: Arc::clone(replica),
@@ -428,8 +433,9 @@ impl Host {
             queue,
             metrics: raft.metrics(),
             orders,
+            patience: Patience::default(),
             proposal_timeout: options.proposal_timeout,
-            lease_length: Duration::from_millis(options.timing.election_max_ms),
+            lease_length: lease_length(options),
         });
         Running {
             group,
@@ -444,6 +450,7 @@ impl Host {
     /// Proposals that are on their way get their outcome; those that wait get
     /// [`Closed`](ErrorKind::Closed).
     pub async fn stop(mut self) -> Result<()> {
+        self.pulse.abort();
         self.callable.lock().clear();
         let members = std::mem::take(&mut *self.members.lock());
         let closed = Error::new(ErrorKind::Closed, "the host is stopping");
@@ -467,6 +474,7 @@ impl Drop for Host {
     /// Ends everything at once, as a crash would: nothing that is pending gets synced.
     fn drop(&mut self) {
         self.warden.abort();
+        self.pulse.abort();
         self.callable.lock().clear();
         let closed = Error::new(ErrorKind::Closed, "the host was dropped");
         for member in std::mem::take(&mut *self.members.lock()).into_values() {
@@ -509,6 +517,17 @@ impl Running {
     }
 }
 
+/// The groups that are open.
+fn running(members: &Mutex<BTreeMap<GroupId, Member>>) -> Vec<Group> {
+    let members = members.lock();
+    let running = members.values().filter_map(|member| member.0.as_ref());
+    running.map(|running| running.group.clone()).collect()
+}
+
+fn lease_length(options: &HostOptions) -> Duration {
+    Duration::from_millis(options.timing.lease_ms)
+}
+
 /// Stops every group when the shared log has failed.
 async fn warden(
     failure: watch::Receiver<Option<Failure>>,
@@ -517,12 +536,7 @@ async fn warden(
     let Some(failure) = stopping(failure).await else {
         return;
     };
-    let groups: Vec<Group> = members
-        .lock()
-        .values()
-        .filter_map(|m| m.0.as_ref().map(|r| r.group.clone()))
-        .collect();
-    for group in groups {
+    for group in running(&members) {
         group.replica().adopt_failure(&failure.error);
         group.queue().close(&failure.error);
         if let Err(error) = group.raft().shutdown().await {
@@ -537,14 +551,17 @@ fn config(options: &HostOptions) -> Result<Config> {
     let config = Config {
         cluster_name: "chatdb".to_owned(),
         heartbeat_interval: timing.heartbeat_ms,
-        heartbeat_min_interval: Some(timing.heartbeat_ms),
-        election_timeout_min: timing.election_min_ms,
-        election_timeout_max: timing.election_max_ms,
+        // A member that has just confirmed entries needs none.
+        heartbeat_min_interval: Some(timing.heartbeat_ms / 2),
+        // The deadline of votes. As the name says, it would also be the shortest of openraft's own
+        // election timeouts, which the pulse takes the place of.
+        election_timeout_min: timing.lease_ms - 1,
+        election_timeout_max: timing.lease_ms,
         enable_pre_vote: Some(true),
         // A leader that restarts runs for election: its first own entry then commits what its
         // earlier life left, instead of trusting a committed position that was never synced.
         enable_leader_restore: Some(false),
-        // The keeper turns the tick on when a group has peers.
+        // The pulse times heartbeats and candidacies.
         enable_tick: false,
         // The snapshot point moves when the owner says so, and the keeper purges by hand.
         snapshot_policy: SnapshotPolicy::Never,

@@ -4,14 +4,10 @@
 //! the owner says that it is durable up to an index, the snapshot point is moved there first and
 //! then the log is purged, no further than streams still read ([`Order::keep_from`]) and no further
 //! than a raft snapshot that is being sent, for a while ([`Outbox`](crate::snapshot::Outbox)).
-//!
-//! It also turns openraft's tick off while the group has one member: without peers there is no
-//! heartbeat to send and no election to time, and an idle group costs nothing.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use openraft::ServerState;
 use tokio::sync::watch;
 
 use crate::id::LogId;
@@ -38,7 +34,6 @@ pub(crate) struct Keeper {
     pub(crate) replica: Arc<Replica>,
     pub(crate) raft: Raft,
     pub(crate) orders: watch::Receiver<Order>,
-    pub(crate) single: watch::Receiver<bool>,
 }
 
 impl Keeper {
@@ -47,6 +42,7 @@ impl Keeper {
         loop {
             let pinned = self.replica.outbox.pinned();
             tokio::select! {
+                biased;
                 () = self.replica.outbox.made() => {}
                 () = tokio::time::sleep(PIN_LOOK), if pinned.is_some() => {
                     // The transfer may have ended, and with it the reason to keep the log.
@@ -59,29 +55,6 @@ impl Keeper {
                     let order = *self.orders.borrow_and_update();
                     if changed.is_err() || self.obey(order).await.is_none() {
                         return;
-                    }
-                }
-                changed = self.single.changed() => {
-                    if changed.is_err() {
-                        return;
-                    }
-                    let single = *self.single.borrow_and_update();
-                    self.raft.runtime_config().tick(true);
-                    if single {
-                        // One that was left alone by others has to be elected first, by the tick.
-                        let raft = self.raft.wait(None);
-                        let leads = raft.state(ServerState::Leader, "alone");
-                        tokio::select! {
-                            led = leads => if led.is_ok() {
-                                self.raft.runtime_config().tick(false);
-                            },
-                            changed = self.single.changed() => {
-                                if changed.is_err() {
-                                    return;
-                                }
-                                self.single.mark_changed();
-                            }
-                        }
                     }
                 }
             }

@@ -33,7 +33,8 @@
 //! (openraft's storage seams over ours), `log_driver` (who calls fdatasync), `batcher`, `group`,
 //! `guard`, `keeper` (raft snapshot point and purge), `snapshot`, `sender` and `receiver`
 //! (the state of a replica on its way to another one), `transport` (calls, and TCP), `network`
-//! (openraft's calls over it), `members` (who belongs to a group), `recovery` (whose a log is), `host`. No type of openraft is public.
+//! (openraft's calls over it), `pulse` (when who sends heartbeats or runs for
+//! election), `members` (who belongs to a group), `recovery` (whose a log is), `host`. No type of openraft is public.
 
 mod batcher;
 mod blocking;
@@ -54,6 +55,7 @@ mod metrics;
 mod network;
 mod options;
 mod payload;
+mod pulse;
 mod receiver;
 mod recovery;
 mod replica;

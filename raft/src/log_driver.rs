@@ -140,7 +140,9 @@ impl Work {
                 syncs = syncs.wrapping_add(1);
                 // Some number between 0 and 255 that the next one does not resemble.
                 let share = syncs.wrapping_mul(0x9e37_79b9) >> 24;
-                tokio::time::sleep(sync_max * share / 255).await;
+                let most_us = u64::try_from(sync_max.as_micros()).unwrap_or(u64::MAX);
+                let pause = Duration::from_micros(most_us / 255 * u64::from(share));
+                tokio::time::sleep(pause).await;
             }
             if !self.flush() {
                 return;

@@ -90,9 +90,7 @@ impl Machine {
                     membership,
                 };
                 owner.apply_membership(id, stored.encode()?)?;
-                let single = stored.membership.is_single(self.replica.id);
                 self.replica.history.lock().change_membership(stored);
-                self.replica.single.send_replace(single);
                 Vec::new()
             }
         };

@@ -18,7 +18,7 @@ use openraft::errors::{ClientWriteError, RaftError};
 
 use crate::batcher::{no_leader, not_leader};
 use crate::error::{Error, ErrorKind, Result};
-use crate::group::Group;
+use crate::group::{Group, leader};
 use crate::id::ReplicaId;
 use crate::types::Types;
 
@@ -115,10 +115,16 @@ impl Group {
 
     /// Hands the leadership to a voter that has caught up, and waits until it leads.
     ///
-    /// Errors: [`NotLeader`](ErrorKind::NotLeader) if this replica does not lead,
+    /// Errors: [`NotLeader`](ErrorKind::NotLeader) if this replica does not lead, [`Invalid`](ErrorKind::Invalid) if `to` does not vote,
     /// [`Unknown`](ErrorKind::Unknown) if `to` does not lead within `limit`.
     pub async fn transfer_leader(&self, to: ReplicaId, limit: Duration) -> Result<()> {
         self.lease()?;
+        let members = self.status().membership;
+        if !members.is_voter(to) {
+            // openraft would stop taking proposals and wait for somebody who cannot be elected.
+            let message = format!("replica {to} is no voter of raft group {}", self.id().0);
+            return Err(Error::new(ErrorKind::Invalid, message));
+        }
         let stopped = |_| self.replica().stopped();
         let trigger = self.raft().trigger();
         trigger.transfer_leader(to.0).await.map_err(stopped)?;
@@ -131,9 +137,10 @@ impl Group {
         is_wanted: impl Fn(Option<ReplicaId>) -> bool + Send + Sync,
         limit: Duration,
     ) -> Result<()> {
+        let own = self.replica().id;
         let mut metrics = self.metrics().clone();
         let wanted = metrics.wait_until(|metrics| {
-            is_wanted(metrics.current_leader.map(ReplicaId)) || metrics.running_state.is_err()
+            is_wanted(leader(own, metrics)) || metrics.running_state.is_err()
         });
         match tokio::time::timeout(limit, wanted).await {
             Ok(Ok(metrics)) if metrics.running_state.is_ok() => Ok(()),

@@ -43,6 +43,8 @@ pub(crate) struct Lanes {
     pub(crate) replica: Arc<Replica>,
     pub(crate) bulk: Arc<Bulk>,
     pub(crate) transport: Arc<dyn Transport>,
+    /// How long entries may take to be durable on a peer.
+    pub(crate) append_limit: Duration,
 }
 
 /// One lane to one peer.
@@ -53,6 +55,7 @@ pub(crate) struct LaneClient {
     own: Arc<Replica>,
     pub(crate) bulk: Arc<Bulk>,
     transport: Arc<dyn Transport>,
+    append_limit: Duration,
 }
 
 impl Lanes {
@@ -67,6 +70,7 @@ impl Lanes {
             own: Arc::clone(&self.replica),
             bulk: Arc::clone(&self.bulk),
             transport: Arc::clone(&self.transport),
+            append_limit: self.append_limit,
         }
     }
 }
@@ -134,6 +138,12 @@ impl LaneClient {
                 committed: call.leader_commit.map(from_raft_id),
                 entries,
             });
+        // openraft gives entries the deadline of a heartbeat. A slow sync would make it send them again
+        // and again, while the answer that they are durable is on its way.
+        let limit = match self.lane {
+            Lane::Append => limit.max(self.append_limit),
+            Lane::Control | Lane::Bulk => limit,
+        };
         (stretch, self.send(self.lane, request, limit))
     }
 
@@ -326,6 +336,7 @@ impl RaftNetworkV2<Types> for LaneClient {
             transfer.run().await
         };
         let sent = tokio::select! {
+            biased;
             closed = cancel => return Err(StreamingError::Closed(closed)),
             sent = sent => sent,
         };

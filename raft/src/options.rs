@@ -50,15 +50,20 @@ pub struct HostOptions {
     pub transport: Arc<dyn Transport>,
 }
 
-/// Heartbeats and elections, in milliseconds.
+/// Heartbeats and elections, in milliseconds. Members of a group need the same lease.
+///
+/// A leader that dies is replaced after about `lease_ms` + `spread_ms` / 2; one that is silent for less
+/// than `lease_ms` - `heartbeat_ms` keeps its office. Why these: `docs/decisions/0010-time-of-elections.md`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timing {
-    /// Interval of heartbeats, and deadline of one append call. Default: 300.
+    /// Interval of heartbeats, and deadline of one. Default: 300. Range: 10 and more.
     pub heartbeat_ms: u64,
-    /// Shortest silence of a leader after which a member runs for election. Default: 1200.
-    pub election_min_ms: u64,
-    /// Longest such silence; also the length of a leader's lease. Default: 2400.
-    pub election_max_ms: u64,
+    /// Length of a leader's lease: for so long after it was heard, members elect nobody else and it
+    /// may serve reads. Default: 1200. Range: three heartbeats and more.
+    pub lease_ms: u64,
+    /// Longest random delay between the end of a lease and a candidacy, so that one member comes
+    /// first. Default: 150. Range: 1 and more.
+    pub spread_ms: u64,
 }
 
 /// Who runs the shared log's syncs.
@@ -96,8 +101,8 @@ impl Default for Timing {
     fn default() -> Self {
         Self {
             heartbeat_ms: 300,
-            election_min_ms: 1200,
-            election_max_ms: 2400,
+            lease_ms: 1200,
+            spread_ms: 150,
         }
     }
 }
@@ -123,6 +128,17 @@ impl HostOptions {
         }
         if !(1..=64).contains(&self.entries_in_flight_max) {
             return wrong("entries_in_flight_max must be between 1 and 64");
+        }
+        let Timing {
+            heartbeat_ms,
+            lease_ms,
+            spread_ms,
+        } = self.timing;
+        if heartbeat_ms < 10 || spread_ms == 0 {
+            return wrong("timing needs heartbeat_ms of at least 10 and spread_ms of at least 1");
+        }
+        if lease_ms / 3 < heartbeat_ms {
+            return wrong("timing needs a lease_ms of at least three times heartbeat_ms");
         }
         Ok(())
     }

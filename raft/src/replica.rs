@@ -4,23 +4,27 @@
 //!
 //! * The applied position moves before the responses of that entry go out, so whoever has seen a
 //!   response also sees its effects.
+//! * After a restart no vote is given away that a leader's lease counts on.
 //! * A failure is set once and never cleared; it stops the group.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
-use lsm::log::Log;
+use lsm::log::{Log, Vote};
 use parking_lot::Mutex;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
-use crate::clock::Clock;
+use crate::clock::{self, Clock};
 use crate::error::{Error, ErrorKind};
 use crate::history::History;
 use crate::host::Failure;
 use crate::id::{GroupId, LogId, ReplicaId};
 use crate::log_driver::Kick;
 use crate::membership::StoredMembership;
+use crate::pulse::Heard;
 use crate::snapshot::Outbox;
 
 /// What openraft calls the snapshot: how far the durable state reaches, and the membership there.
@@ -41,8 +45,10 @@ pub(crate) struct Replica {
     pub(crate) durable: Mutex<DurablePoint>,
     /// Index of the last applied entry; 0 before the first.
     pub(crate) applied: watch::Sender<u64>,
-    /// Whether this replica alone is the group, as of the last applied membership.
-    pub(crate) single: watch::Sender<bool>,
+    /// When a leader was heard.
+    pub(crate) heard: Heard,
+    /// Until then its vote is promised to a leader of before the restart.
+    promised_until: Option<Instant>,
     /// Raft snapshots for other members.
     pub(crate) outbox: Outbox,
     is_open: AtomicBool,
@@ -59,6 +65,7 @@ pub(crate) struct ReplicaParts {
     pub(crate) clock: Clock,
     pub(crate) durable: DurablePoint,
     pub(crate) outbox: Outbox,
+    pub(crate) lease_length: Duration,
     pub(crate) host_failure: watch::Sender<Option<Failure>>,
 }
 
@@ -72,11 +79,15 @@ impl Replica {
             clock,
             durable,
             outbox,
+            lease_length,
             host_failure,
         } = parts;
         let history = History::new(durable.id, durable.membership.clone());
         let applied = watch::Sender::new(durable.id.map_or(0, |last| last.index));
-        let single = watch::Sender::new(durable.membership.membership.is_single(id));
+        let heard = Heard::default();
+        let followed = |vote: Vote| vote.committed && vote.leader.node != id.0;
+        let promised = log.state(group).vote.is_some_and(followed);
+        let promised_until = promised.then(|| heard.began() + lease_length);
         Arc::new(Self {
             group,
             id,
@@ -86,7 +97,8 @@ impl Replica {
             history: Mutex::new(history),
             durable: Mutex::new(durable),
             applied,
-            single,
+            heard,
+            promised_until,
             outbox,
             is_open: AtomicBool::new(false),
             failure: OnceLock::new(),
@@ -102,14 +114,19 @@ impl Replica {
 
     /// A raft snapshot of another member has taken the place of the state.
     pub(crate) fn restart_at(&self, id: LogId, membership: StoredMembership) {
-        let single = membership.membership.is_single(self.id);
         *self.durable.lock() = DurablePoint {
             id: Some(id),
             membership: membership.clone(),
         };
         *self.history.lock() = History::new(Some(id), membership);
-        self.single.send_replace(single);
         self.applied.send_replace(id.index);
+    }
+
+    /// Whether this replica may not vote for another one yet: in its life before, it followed a leader
+    /// whose lease counts on its loyalty for that long, and openraft forgets that with a restart.
+    pub(crate) fn is_promised(&self) -> bool {
+        self.promised_until
+            .is_some_and(|until| clock::instant() < until)
     }
 
     /// openraft has recovered the replica and runs.

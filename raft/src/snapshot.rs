@@ -67,12 +67,12 @@ impl Bulk {
 
     /// Waits until `bytes` more may leave.
     pub(crate) async fn pace(&self, bytes: usize) {
-        let nanoseconds = (bytes as u64).saturating_mul(1_000_000_000) / self.bytes_per_second;
+        let microseconds = (bytes as u64).saturating_mul(1_000_000) / self.bytes_per_second;
         let at = {
             let mut next = self.next.lock();
             let now = clock::instant();
             let at = next.map_or(now, |next| next.max(now));
-            *next = Some(at + Duration::from_nanos(nanoseconds));
+            *next = Some(at + Duration::from_micros(microseconds));
             at
         };
         tokio::time::sleep_until(at).await;

@@ -10,6 +10,7 @@ use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
+use openraft::async_runtime::watch::WatchReceiver;
 use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, TransferLeaderError, TransferLeaderRequest,
     VoteRequest,
@@ -20,10 +21,11 @@ use tokio::sync::{mpsc, oneshot};
 use super::Peer;
 use super::calls::{Request, Response};
 use crate::error::{ErrorKind, Result};
-use crate::id::{GroupId, ReplicaId};
+use crate::id::GroupId;
 use crate::log_store;
 use crate::receiver::Receiver;
-use crate::types::{Raft, from_raft_id, from_raft_vote, to_raft_id, to_raft_vote};
+use crate::replica::Replica;
+use crate::types::{Raft, Types, from_raft_id, from_raft_vote, to_raft_id, to_raft_vote};
 
 /// Append calls of one connection and group that may wait: more than a leader sends ahead.
 const QUEUE_CALLS: usize = 256;
@@ -31,8 +33,7 @@ const QUEUE_CALLS: usize = 256;
 /// A group that can be called.
 #[derive(Clone, Debug)]
 pub(crate) struct Callable {
-    /// The name of its replica here.
-    pub(crate) replica: ReplicaId,
+    pub(crate) replica: Arc<Replica>,
     pub(crate) raft: Raft,
     pub(crate) receiver: Arc<Receiver>,
 }
@@ -79,7 +80,7 @@ impl Inbound {
         };
         // A replica that lost its disk comes back under a new name: votes and entries meant for the
         // old one must not reach it.
-        let own = found.replica;
+        let own = found.replica.id;
         if own != replica {
             return Err(unavailable(format!(
                 "raft group {group} has replica {own} here, not {replica}"
@@ -169,6 +170,29 @@ async fn append_in_order(inbound: Inbound, peer: Peer, mut calls: mpsc::Receiver
 }
 
 /// `None` if the group has stopped.
+async fn vote_for(called: &Callable, call: VoteRequest<Types>, is_pre: bool) -> Option<Response> {
+    let (raft, replica) = (&called.raft, &called.replica);
+    if !call.leadership_transfer && replica.is_promised() {
+        let why = "this replica has just restarted and its vote may be promised".to_owned();
+        return Some(Response::Refused(ErrorKind::Unavailable, why));
+    }
+    let answer = if is_pre {
+        raft.pre_vote(call).await
+    } else {
+        raft.vote(call).await
+    };
+    let answer = answer.ok()?;
+    if is_pre && answer.vote_granted {
+        replica.heard.candidate();
+    }
+    Some(Response::Vote {
+        vote: from_raft_vote(&answer.vote),
+        is_granted: answer.vote_granted,
+        last: answer.last_log_id.map(from_raft_id),
+    })
+}
+
+/// `None` if the group has stopped.
 async fn respond(called: &Callable, request: Request) -> Option<Response> {
     let raft = &called.raft;
     Some(match request {
@@ -192,6 +216,9 @@ async fn respond(called: &Callable, request: Request) -> Option<Response> {
                 entries,
                 leader_commit: committed.map(to_raft_id),
             };
+            if call.vote >= raft.metrics().borrow_watched().vote {
+                called.replica.heard.leader();
+            }
             match raft.append_entries(call).await.ok()? {
                 AppendEntriesResponse::Success => Response::Success,
                 AppendEntriesResponse::PartialSuccess(last) => {
@@ -211,17 +238,7 @@ async fn respond(called: &Callable, request: Request) -> Option<Response> {
         } => {
             let mut call = VoteRequest::new(to_raft_vote(vote), last.map(to_raft_id));
             call.leadership_transfer = is_transfer;
-            let answer = if is_pre {
-                raft.pre_vote(call).await
-            } else {
-                raft.vote(call).await
-            };
-            let answer = answer.ok()?;
-            Response::Vote {
-                vote: from_raft_vote(&answer.vote),
-                is_granted: answer.vote_granted,
-                last: answer.last_log_id.map(from_raft_id),
-            }
+            vote_for(called, call, is_pre).await?
         }
         Request::TransferLeader { from, to, last } => {
             let last = last.map(to_raft_id);
@@ -263,7 +280,7 @@ mod tests {
         for group in 0..100 {
             let peer = Peer {
                 group: GroupId(group),
-                replica: ReplicaId(1),
+                replica: crate::id::ReplicaId(1),
             };
             let answer = session.take(peer, append.clone()).await;
             let answer = Response::decode(answer).expect("an answer");

@@ -138,7 +138,29 @@ pub(crate) fn virtual_life<T>(life: impl Future<Output = T>) -> T {
         .start_paused(true)
         .build()
         .expect("a runtime starts");
-    runtime.block_on(life)
+    runtime.block_on(async {
+        align().await;
+        life.await
+    })
+}
+
+/// Brings the clock to the end of a millisecond.
+///
+/// Timers fire on whole milliseconds since the runtime was built, and the clock stopped some real
+/// microseconds after that: what is rounded up and what is not would differ from run to run.
+async fn align() {
+    let (mut below, mut above) = (0, 1000);
+    while above - below > 1 {
+        let middle = u64::midpoint(below, above);
+        let before = tokio::time::Instant::now();
+        tokio::time::sleep(Duration::from_micros(middle)).await;
+        if before.elapsed() <= Duration::from_millis(1) {
+            below = middle;
+        } else {
+            above = middle;
+        }
+    }
+    tokio::time::advance(Duration::from_micros(below)).await;
 }
 
 /// Proposes to whoever leads until the command is acknowledged.

@@ -7,7 +7,7 @@
 //! holds everything that was acknowledged before it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -35,6 +35,8 @@ struct Tally {
     transfers: usize,
     confirmed: usize,
     refused: usize,
+    /// Of everything that the hosts said to each other, and when.
+    trace: u64,
 }
 
 /// One world and its lives.
@@ -345,6 +347,7 @@ impl Sim {
         settle(&self.nodes).await;
         self.check();
         self.check_end();
+        self.tally.trace = self.network.trace();
         self.tally
     }
 
@@ -392,17 +395,43 @@ impl Sim {
     }
 }
 
+/// Lives of the seeds from `first` on, on all cores; each on one thread.
+fn live(first: u64, seeds: u64) -> Vec<(u64, Tally)> {
+    let next = AtomicU64::new(first);
+    let lives = || {
+        let mut lives = Vec::new();
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= first + seeds {
+                return lives;
+            }
+            let tally = virtual_life(async { Sim::new(seed).await.run().await });
+            println!("seed {seed}: {tally:?}");
+            lives.push((seed, tally));
+        }
+    };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(lives)).collect();
+        let ended = threads
+            .into_iter()
+            .map(|it| it.join().expect("no seed fails"));
+        let mut all: Vec<_> = ended.flatten().collect();
+        all.sort_unstable_by_key(|(seed, _)| *seed);
+        all
+    })
+}
+
+fn number(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    Some(text.parse().expect("SEEDS and FIRST are numbers"))
+}
+
 #[test]
 fn through_crashes_cut_ways_and_replicas_that_come_and_go_nothing_acknowledged_is_lost() {
-    let number = |name: &str| {
-        let text = std::env::var(name).ok()?;
-        Some(text.parse::<u64>().expect("SEEDS and FIRST are numbers"))
-    };
     let (first, seeds) = (number("FIRST").unwrap_or(0), number("SEEDS").unwrap_or(20));
     let mut sum = Tally::default();
-    for seed in first..first + seeds {
-        let tally = virtual_life(async { Sim::new(seed).await.run().await });
-        println!("seed {seed}: {tally:?}");
+    for (_, tally) in live(first, seeds) {
         sum.proposed += tally.proposed;
         sum.acknowledged += tally.acknowledged;
         sum.destroyed += tally.destroyed;
@@ -410,6 +439,7 @@ fn through_crashes_cut_ways_and_replicas_that_come_and_go_nothing_acknowledged_i
         sum.transfers += tally.transfers;
         sum.confirmed += tally.confirmed;
         sum.refused += tally.refused;
+        sum.trace ^= tally.trace;
     }
     println!("{seeds} seeds: {sum:?}");
     let least = usize::try_from(seeds).expect("it fits");
@@ -418,5 +448,9 @@ fn through_crashes_cut_ways_and_replicas_that_come_and_go_nothing_acknowledged_i
         && sum.installs >= least / 4
         && sum.transfers >= least / 10
         && sum.confirmed + sum.refused >= least / 4;
-    assert!(enough, "too little happened to prove anything: {sum:?}");
+    // A single life may have been a quiet one.
+    assert!(
+        enough || seeds < 20,
+        "too little happened to prove anything: {sum:?}"
+    );
 }

@@ -9,6 +9,7 @@
 mod batching;
 mod cluster;
 mod durability;
+mod failover;
 mod failure;
 mod format;
 mod fuzz_seeds;

@@ -9,6 +9,7 @@ use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use raft::{Error, ErrorKind, Inbound, Lane, NodeId, Peer, Result, Session, Transport};
 use tokio::sync::{mpsc, oneshot};
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::support::Random;
 
@@ -26,6 +27,11 @@ struct State {
     random: Random,
     delay_max_us: u64,
     calls: u64,
+    started: tokio::time::Instant,
+    /// Over all calls: when, from whom, to whom, and their bytes.
+    trace: u64,
+    /// Every call is printed: to see where two runs part.
+    is_told: bool,
     /// Bytes on the lane of raft snapshots.
     bulk_bytes: u64,
     /// After so many of them both ways between the two hosts are cut.
@@ -58,6 +64,9 @@ impl Network {
             random: Random(seed),
             delay_max_us: u64::try_from(delay_max.as_micros()).unwrap_or(u64::MAX),
             calls: 0,
+            started: tokio::time::Instant::now(),
+            trace: 0,
+            is_told: std::env::var_os("CALLS").is_some(),
             bulk_bytes: 0,
             bulk_cut_at: None,
         })))
@@ -81,6 +90,31 @@ impl Network {
     /// The host is gone.
     pub(crate) fn unplug(&self, host: NodeId) {
         self.0.lock().hosts.remove(&host);
+    }
+
+    fn note(&self, from: NodeId, peer: Peer, lane: Lane, request: &Bytes) {
+        let mut state = self.0.lock();
+        let at_us = u64::try_from(state.started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        state.calls += 1;
+        for part in [
+            at_us,
+            u64::from(from.0),
+            peer.replica.0,
+            peer.group.0,
+            lane as u64,
+        ] {
+            state.trace = xxh3_64_with_seed(&part.to_le_bytes(), state.trace);
+        }
+        state.trace = xxh3_64_with_seed(request, state.trace);
+        if state.is_told {
+            let trace = state.trace;
+            println!("{at_us} {from} to {peer:?} {lane:?} {request:?} {trace}");
+        }
+    }
+
+    /// A number that differs between runs whose hosts did not call each other alike.
+    pub(crate) fn trace(&self) -> u64 {
+        self.0.lock().trace
     }
 
     /// Calls that were made.
@@ -172,7 +206,7 @@ impl Transport for Port {
         request: Bytes,
         limit: Duration,
     ) -> BoxFuture<'static, Result<Bytes>> {
-        self.network.0.lock().calls += 1;
+        self.network.note(self.own, peer, lane, &request);
         if lane == Lane::Bulk {
             self.network
                 .count_bulk(request.len(), (self.own, peer.replica.node()));

@@ -1,0 +1,138 @@
+//! How long a group is without a leader, in virtual time; and that nobody trusts what a restart forgot.
+
+use std::time::Duration;
+
+use raft::{NodeId, ReadPolicy};
+
+use crate::cluster::{LONG, Node, cluster, settle, virtual_life, write};
+use crate::network::Network;
+use crate::support::{Random, command, replica};
+
+/// Starts all again on slower disks.
+async fn slow_down(nodes: &mut [Node], network: &Network, sync_max: Duration) {
+    for at in 0..nodes.len() {
+        nodes[at].crash(network).await;
+        nodes[at].sync_max = sync_max;
+        nodes[at].start(network, false).await;
+        settle(nodes).await;
+    }
+}
+
+/// From the death of the leader to the next acknowledged write.
+async fn replaced(seed: u64, sync_max: Duration) -> Duration {
+    let mut random = Random(seed);
+    let network = Network::new(seed, Duration::from_millis(2));
+    let mut nodes = cluster(seed, &network).await;
+    slow_down(&mut nodes, &network, sync_max).await;
+    let until = tokio::time::Instant::now() + Duration::from_millis(random.below(3000));
+    let mut number = 0;
+    while tokio::time::Instant::now() < until {
+        number += 1;
+        write(&nodes, &command(number)).await;
+        tokio::time::sleep(Duration::from_millis(random.below(600))).await;
+    }
+    write(&nodes, &command(number + 1)).await;
+    tokio::time::sleep(Duration::from_millis(random.below(900))).await;
+    let leads = |node: &Node| {
+        node.group()
+            .is_some_and(|it| it.status().leader == Some(node.id))
+    };
+    let leader = nodes.iter().position(leads).expect("somebody leads");
+    let died = tokio::time::Instant::now();
+    nodes[leader].lose_power(&network);
+    write(&nodes, &command(number + 2)).await;
+    died.elapsed()
+}
+
+/// The value that all but `share` percent of `times` keep below.
+fn percentile(times: &[Duration], share: usize) -> Duration {
+    times[(times.len() * share / 100).min(times.len() - 1)]
+}
+
+#[test]
+fn a_dead_leader_is_replaced_in_time() {
+    let seeds = std::env::var("SEEDS").map_or(60, |it| it.parse().expect("a number"));
+    for (sync_max_ms, limit_ms) in [(5, 1500), (100, 2000), (400, 3500)] {
+        let sync_max = Duration::from_millis(sync_max_ms);
+        let one = |seed| virtual_life(replaced(seed, sync_max));
+        let mut times: Vec<Duration> = (0..seeds).map(one).collect();
+        if times.iter().any(|time| time.as_millis() > limit_ms.into()) {
+            println!("{times:?}");
+        }
+        times.sort_unstable();
+        let [half, most] = [50, 99].map(|share| percentile(&times, share));
+        println!(
+            "syncs of up to {sync_max:?}: p50 {half:?}, p99 {most:?}, worst {:?}",
+            times.last()
+        );
+        assert!(
+            most <= Duration::from_millis(limit_ms),
+            "p99 {most:?} with syncs of {sync_max:?}"
+        );
+    }
+}
+
+/// Ways to and from a node.
+fn cut_off(network: &Network, node: u32, others: &[u32]) {
+    for other in others {
+        network.cut(NodeId(node), NodeId(*other));
+        network.cut(NodeId(*other), NodeId(node));
+    }
+}
+
+#[test]
+fn a_member_that_restarts_keeps_its_promise_to_the_leader_that_it_followed() {
+    virtual_life(async {
+        let network = Network::new(1, Duration::from_millis(2));
+        let mut nodes = cluster(1, &network).await;
+        let old = nodes[0].group().expect("up").clone();
+        // The third is ready to lead; only the second still confirms the leader.
+        cut_off(&network, 3, &[1]);
+        tokio::time::sleep(Duration::from_secs(4)).await;
+        write(&nodes[..1], &command(1)).await;
+        let (second, others) = (1, [1, 3]);
+        nodes[second].lose_power(&network);
+        nodes[second].world.vfs.restart();
+        nodes[second].start(&network, false).await;
+        cut_off(&network, 1, &others);
+        cut_off(&network, 1, &[2]);
+        let next = nodes[2].group().expect("up").clone();
+        let led = next.wait_leader(|leader| leader.is_some_and(|it| it != replica(1)), LONG);
+        led.await.expect("the others choose one");
+        // Virtual time: a lease that counts on the second one would still hold here.
+        let guard = old.read_guard(ReadPolicy::Lease).await;
+        assert!(guard.is_err(), "two leaders hold a lease");
+        network.heal();
+        settle(&nodes).await;
+    });
+}
+
+#[test]
+fn a_leader_whose_disk_is_slow_and_members_that_pause_for_less_than_a_lease_cause_no_election() {
+    virtual_life(async {
+        let network = Network::new(2, Duration::from_millis(2));
+        let mut nodes = cluster(2, &network).await;
+        slow_down(&mut nodes, &network, Duration::from_millis(900)).await;
+        let first = nodes[0].group().expect("up");
+        let (leader, term) = (first.status().leader, first.status().term);
+        let mut random = Random(7);
+        for number in 0..60 {
+            write(&nodes, &command(number)).await;
+            // A pause looks like a way that is cut for a moment.
+            let [one, other] =
+                [(1, 2), (2, 3), (3, 1)][usize::try_from(random.below(3)).expect("it fits")].into();
+            cut_off(&network, one, &[other]);
+            tokio::time::sleep(Duration::from_millis(random.below(500))).await;
+            network.heal();
+        }
+        for node in &nodes {
+            let status = node.group().expect("up").status();
+            assert_eq!(
+                (status.leader, status.term),
+                (leader, term),
+                "replica {}",
+                node.id
+            );
+        }
+    });
+}
