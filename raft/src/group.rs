@@ -245,6 +245,12 @@ impl Group {
         }
     }
 
+    /// The leader that this replica knows of. Cheap enough for every request, unlike [`Group::status`].
+    pub fn leader(&self) -> Option<ReplicaId> {
+        let metrics = self.0.metrics.borrow_watched();
+        metrics.current_leader.map(ReplicaId)
+    }
+
     /// What was proposed since the process started, and what became of it.
     pub fn counters(&self) -> GroupMetrics {
         self.0.queue.counters.read()

@@ -23,7 +23,7 @@ use crate::clock;
 use crate::error::{Error, Result};
 use crate::group::Group;
 use crate::id::{LeaderId, ReplicaId};
-use crate::types::{Types, from_raft_membership};
+use crate::types::Types;
 
 /// How strong a read is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -114,11 +114,15 @@ impl Group {
             term: vote.leader_id.term,
             node: vote.leader_id.node_id,
         };
-        let members = from_raft_membership(metrics.membership_config.membership());
-        if members.is_single(replica.id) {
+        let members = metrics.membership_config.membership().get_joint_config();
+        let is_voter = members.iter().any(|set| set.contains(&replica.id.0));
+        if let [only] = members.as_slice()
+            && only.len() == 1
+            && is_voter
+        {
             return Ok(leader);
         }
-        if !members.is_voter(replica.id) {
+        if !is_voter {
             // It is leaving: those who stay may elect another before its lease has ended.
             return Err(no_leader(replica, Duration::ZERO));
         }
@@ -141,6 +145,9 @@ impl Group {
                 .last()
                 .is_some_and(|last| last.leader == leader)
         };
+        if own() {
+            return Ok(());
+        }
         let mut applied = replica.applied.subscribe();
         let wait = async {
             while !own() {

@@ -34,7 +34,9 @@ impl Weighter<Key, CachedBlock> for ByBytes {
 /// Decompressed blocks; the least useful are evicted when their bytes exceed the capacity.
 #[derive(Debug)]
 pub struct BlockCache {
-    blocks: Cache<Key, CachedBlock, ByBytes>,
+    blocks: Arc<Cache<Key, CachedBlock, ByBytes>>,
+    /// Whether readers do without what is not here, instead of reading it from files.
+    is_alone: bool,
 }
 
 /// Size and success of a [`BlockCache`].
@@ -55,8 +57,22 @@ impl BlockCache {
             .unwrap_or(usize::MAX)
             .max(16);
         Self {
-            blocks: Cache::with_weighter(blocks, capacity_bytes, ByBytes),
+            blocks: Arc::new(Cache::with_weighter(blocks, capacity_bytes, ByBytes)),
+            is_alone: false,
         }
+    }
+
+    /// The same blocks for readers that must not wait for a disk.
+    pub(crate) fn alone(&self) -> Self {
+        Self {
+            blocks: Arc::clone(&self.blocks),
+            is_alone: true,
+        }
+    }
+
+    /// Whether its readers must not read files.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.is_alone
     }
 
     /// Size of the cache.

@@ -9,7 +9,7 @@ use super::dead_runs::Run;
 use super::request::{ReadStats, SlicePage, SliceRead};
 use super::state::State;
 use crate::cache::BlockCache;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::iter::{Cursor, MemCursor, Merger, PageMemory, Reading, RowLimits};
 use crate::manifest::TableFile;
 use crate::memtable::{MemSlice, Memtable, SliceLimit};
@@ -93,16 +93,35 @@ impl Engine {
     /// [`crate::EngineOptions::reads`]: nothing was read, try again soon.
     pub fn read(&self, read: &SliceRead) -> Result<SlicePage> {
         let permit = self.options.reads.admit()?;
-        self.read_within(read, PageMemory::new(Some(permit)))
+        let memory = PageMemory::new(Some(permit));
+        self.read_within(read, memory, &self.options.cache)
+    }
+
+    /// The same without waiting for a disk, for callers that must not block: `None` when a block of a
+    /// file is not in memory. The page is then to be read with [`Engine::read`].
+    pub fn read_in_memory(&self, read: &SliceRead) -> Result<Option<SlicePage>> {
+        let permit = self.options.reads.admit()?;
+        let memory = PageMemory::new(Some(permit));
+        let cache = Arc::new(self.options.cache.alone());
+        match self.read_within(read, memory, &cache) {
+            Ok(page) => Ok(Some(page)),
+            Err(error) if error.kind() == ErrorKind::Overloaded => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// The same for whoever applies the log and needs what is stored to do so: never refused, and
     /// never cut for want of memory, because every replica must see the same.
     pub fn read_for_apply(&self, read: &SliceRead) -> Result<SlicePage> {
-        self.read_within(read, PageMemory::new(None))
+        self.read_within(read, PageMemory::new(None), &self.options.cache)
     }
 
-    fn read_within(&self, read: &SliceRead, memory: PageMemory) -> Result<SlicePage> {
+    fn read_within(
+        &self,
+        read: &SliceRead,
+        memory: PageMemory,
+        cache: &Arc<BlockCache>,
+    ) -> Result<SlicePage> {
         let slice = Slice {
             table: read.table,
             token: read.partition.token,
@@ -122,12 +141,11 @@ impl Engine {
             run_rows: self.options.dead_run_rows,
             now_ms: read.now_ms,
         };
-        let cache = Some(&self.options.cache);
         let mut walked = self.walk(
             slice.clone(),
             read.partition.window,
             limits,
-            (memory, cache),
+            (memory, Some(cache)),
         )?;
         self.remember(&slice, &mut walked, read.now_ms);
         add(&self.counters.reads, 1);

@@ -163,6 +163,10 @@ impl TableReader {
     }
 
     fn read(&mut self, kind: FrameKind, extent: Extent) -> Result<Bytes> {
+        if self.cache.as_ref().is_some_and(|cache| cache.is_alone()) {
+            let message = "a block is not in memory";
+            return Err(Error::overloaded(message));
+        }
         self.stats.blocks_read += 1;
         self.stats.bytes_read += u64::from(extent.len);
         let table = &self.table;

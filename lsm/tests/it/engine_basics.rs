@@ -29,6 +29,29 @@ fn newest_version_of_a_cell_wins_across_memtables_and_files() {
 }
 
 #[test]
+fn a_read_in_memory_is_the_same_page_or_none_and_never_waits_for_a_file() {
+    let engine = open(&memory(), options()).unwrap();
+    let channel = partition("channel", 0);
+    let read = SliceRead::all(TABLE, channel.clone(), usize::MAX, 0);
+    apply(&engine, 1, &[mutation(&channel, vec![insert(5, "one")])]);
+    let page = engine.read_in_memory(&read).unwrap();
+    assert_eq!(page.unwrap().rows, read_all(&engine, &channel, 0).rows);
+    flush(&engine);
+    let before = engine.metrics().read_blocks;
+    assert!(engine.read_in_memory(&read).unwrap().is_none());
+    assert_eq!(engine.metrics().read_blocks, before);
+    let whole = engine.read(&read).unwrap();
+    let page = engine.read_in_memory(&read).unwrap().unwrap();
+    assert_eq!((page.rows.len(), page.rows), (1, whole.rows));
+    // In a new memtable, and not in the file: both are looked at.
+    apply(&engine, 2, &[mutation(&channel, vec![insert(6, "two")])]);
+    assert_eq!(
+        numbers(&engine.read_in_memory(&read).unwrap().unwrap()),
+        [5, 6]
+    );
+}
+
+#[test]
 fn every_kind_of_deletion_hides_older_data_and_not_newer_data() {
     let channel = partition("channel", 0);
     let deletions: Vec<(&str, Change)> = vec![
