@@ -52,7 +52,7 @@ pub struct QueryStats {
     pub rows_scanned: u64,
     /// Tombstones stepped over.
     pub tombstones: u64,
-    /// The node that answered, when known.
+    /// The node that did the work, when known: of a tablet's leader it is the leader.
     pub node: Option<u64>,
 }
 

@@ -92,10 +92,23 @@ impl Statement {
         self
     }
 
-    /// An id that is the same in every retry of one write, so that it takes effect once.
+    /// An id that is the same in every retry of one write, so that it takes effect once: within ten
+    /// minutes, and as long as its tablet took no 16 384 others with such ids meanwhile. A program that
+    /// sends its writes again after longer, or many, numbers them: [`Statement::numbered`].
     #[must_use]
     pub fn request_id(mut self, id: u128) -> Self {
         self.request_id = Some(id);
+        self
+    }
+
+    /// The write's number among those of `client` (a random number of the program that sends it), the
+    /// same in every retry, so that it takes effect once. The caller never again sends a write with a
+    /// number below `settled_below`: those are forgotten, and a copy of one that arrives late is
+    /// refused as `Unknown` and not applied. So only writes in flight are remembered, at whatever rate.
+    #[must_use]
+    pub fn numbered(mut self, client: u64, number: u64, settled_below: u64) -> Self {
+        self.request_id = Some(u128::from(client) << 64 | u128::from(number));
+        self.settled_below = Some(settled_below);
         self
     }
 

@@ -107,7 +107,7 @@ impl Node {
         let mut tablets = BTreeMap::new();
         for local in self.tablet_statuses() {
             if let Some(place) = self.tablets.get(local.group) {
-                let leader = place.group.status().leader.map(ReplicaId::node);
+                let leader = place.group.leader().map(ReplicaId::node);
                 tablets.insert(local.group, (leader, local));
             }
         }

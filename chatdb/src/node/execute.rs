@@ -8,7 +8,7 @@ use crate::node::Node;
 use crate::node::open::blocking;
 use crate::node::route::Worker;
 use crate::node::tablets::TabletPlace;
-use crate::plan::{Plan, Request, WritePlan, plan, plan_batch};
+use crate::plan::{Placement, Plan, Request, WritePlan, plan, plan_batch};
 use crate::result::{Position, ResultSet};
 use crate::schema::{Catalog, DdlCommand};
 use crate::telemetry::StatementKind;
@@ -32,7 +32,9 @@ impl Node {
         self.metrics.statement(kind, took, outcome.as_ref().err());
         let mut result = outcome?;
         result.stats.elapsed_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        result.stats.node = Some(u64::from(self.id.0));
+        // A forwarded statement was answered by the node that led.
+        let own = u64::from(self.id.0);
+        result.stats.node.get_or_insert(own);
         Ok(result)
     }
 
@@ -124,6 +126,13 @@ impl Node {
         Ok(parsed)
     }
 
+    /// Which bound values choose the tablet of a statement.
+    pub(crate) fn placement(&self, text: &str, keyspace: &str) -> Option<Placement> {
+        let parsed = self.parse(text).ok()?;
+        let keyspace = Some(keyspace).filter(|it| !it.is_empty());
+        Placement::of(&self.system.catalog(), keyspace, &parsed.statement)
+    }
+
     /// Every tablet of this node knows the change when this returns.
     async fn change_schema(&self, command: DdlCommand) -> Result<ResultSet> {
         self.decider.decide(SystemCommand::Ddl(command)).await?;
@@ -135,6 +144,17 @@ impl Node {
     /// `system_index` is what that node has heard of group 0: the tables that it found are known here
     /// then too.
     pub(crate) async fn execute_forwarded(
+        &self,
+        group: u64,
+        system_index: u64,
+        statements: Vec<Statement>,
+    ) -> Result<ResultSet> {
+        let mut result = self.run_forwarded(group, system_index, statements).await?;
+        result.stats.node = Some(u64::from(self.id.0));
+        Ok(result)
+    }
+
+    async fn run_forwarded(
         &self,
         group: u64,
         system_index: u64,

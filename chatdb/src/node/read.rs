@@ -8,6 +8,9 @@
 //! leads the tablets that come next in one part, each other tablet by its leader. Between parts stands
 //! a page state, which any node can continue.
 //!
+//! A small read of one partition is done at once, on the caller's thread, as long as everything that it
+//! looks at is in memory: handing it to another thread costs more than the read itself.
+//!
 //! The time of a read is the leader's clock, but never behind the tablet's own last write: a value
 //! is gone when its time to live has passed, also in a tablet that nobody writes to.
 
@@ -32,6 +35,8 @@ use std::time::Duration;
 
 /// How long another node may take for its tablet's part of a scan.
 const SCAN_LIMIT: Duration = Duration::from_secs(30);
+/// Rows of the largest page that is read on the caller's thread.
+const SMALL_ROWS: u64 = 64;
 /// How long a replica may take to apply a write that a read must see, before the leader is asked.
 const AFTER_LIMIT: Duration = Duration::from_millis(500);
 
@@ -200,6 +205,11 @@ impl Node {
         consistency: Consistency,
         only: Option<u64>,
     ) -> Result<Part> {
+        if is_small(plan)
+            && let Some(part) = self.read_in_memory(plan, consistency, only).await?
+        {
+            return Ok(part);
+        }
         let waiting = Arc::clone(&self.waiting_readers).try_acquire_owned();
         let waiting = waiting.map_err(|_| {
             Error::new(
@@ -216,11 +226,32 @@ impl Node {
         let _stop = StopOnDrop(Arc::clone(&is_stopped));
         let plan = Arc::clone(plan);
         blocking(move || {
-            let result = run(&plan, &readable, &is_stopped);
+            let result = run(ReadCursor::new(&plan)?, &readable, &is_stopped);
             drop((waiting, running));
-            result
+            result?.ok_or_else(|| Error::bug("a read of the disk misses something in memory"))
         })
         .await
+    }
+
+    /// Reads on the caller's thread; none when something is not in memory.
+    async fn read_in_memory(
+        &self,
+        plan: &ReadPlan,
+        consistency: Consistency,
+        only: Option<u64>,
+    ) -> Result<Option<Part>> {
+        let readable = self.readable(plan, consistency, only).await?;
+        if readable.iter().any(|place| place.tablet.is_out_of_memory()) {
+            return Ok(None);
+        }
+        let cursor = ReadCursor::new(plan)?.in_memory();
+        let part = run(cursor, &readable, &AtomicBool::new(false))?;
+        if part.is_none() {
+            for place in &readable {
+                place.tablet.note_out_of_memory();
+            }
+        }
+        Ok(part)
     }
 
     /// The tablets of this node that the plan reads, each with its guard.
@@ -290,8 +321,22 @@ fn concerned(topology: &Topology, plan: &ReadPlan) -> Result<Vec<TabletRange>> {
     Ok(distinct)
 }
 
-fn run(plan: &ReadPlan, readable: &[Readable], is_stopped: &AtomicBool) -> Result<Part> {
-    let mut cursor = ReadCursor::new(plan)?;
+/// Whether a plan looks at a few rows that lie together.
+fn is_small(plan: &ReadPlan) -> bool {
+    let is_one = matches!(&plan.source, Source::Partitions(partitions) if partitions.len() == 1);
+    let rows = match plan.shape {
+        Shape::Rows => plan.page_rows.min(plan.limit),
+        Shape::Partitions | Shape::Count => u64::MAX,
+    };
+    is_one && plan.slices.len() == 1 && (plan.slices_are_rows || rows <= SMALL_ROWS)
+}
+
+/// Reads what comes next of the tablets given; none when the cursor misses something in memory.
+fn run(
+    mut cursor: ReadCursor<'_>,
+    readable: &[Readable],
+    is_stopped: &AtomicBool,
+) -> Result<Option<Part>> {
     let mut goes_on = false;
     while let Some(token) = cursor.token() {
         if is_stopped.load(Ordering::Relaxed) {
@@ -306,10 +351,13 @@ fn run(plan: &ReadPlan, readable: &[Readable], is_stopped: &AtomicBool) -> Resul
         };
         let now = now_ms().max(place.tablet.time_ms());
         cursor.step(place.tablet.engine(), place.last, now)?;
+        if cursor.is_missing() {
+            return Ok(None);
+        }
     }
     for place in readable {
         place.guard.confirm()?;
     }
     let result = cursor.finish_part();
-    Ok(Part { result, goes_on })
+    Ok(Some(Part { result, goes_on }))
 }

@@ -97,7 +97,7 @@ impl Node {
     /// The node that most likely does the work; another replica with each attempt when nobody knows.
     fn worker(&self, group: u64, worker: Worker, attempt: usize) -> Result<NodeId> {
         if let Some(place) = self.tablets.get(group) {
-            let leader = place.group.status().leader.map(ReplicaId::node);
+            let leader = place.group.leader().map(ReplicaId::node);
             return Ok(match worker {
                 Worker::Anyone => self.id,
                 Worker::Leader => leader.unwrap_or(self.id),
@@ -134,7 +134,7 @@ impl Node {
     pub(super) fn does_not_lead(&self, place: &TabletPlace) -> Error {
         let group = place.tablet.group_id();
         let message = format!("node {} does not lead tablet {group}", self.id.0);
-        let leader = place.group.status().leader.map(ReplicaId::node);
+        let leader = place.group.leader().map(ReplicaId::node);
         let leader = leader.filter(|leader| *leader != self.id);
         Error::new(ErrorKind::NotLeader, message).with_leader(leader.map(|node| node.0))
     }

@@ -17,7 +17,7 @@ pub(crate) struct TabletPlace {
 impl TabletPlace {
     /// Whether this replica leads its group, as far as it knows.
     pub(crate) fn leads(&self) -> bool {
-        self.group.status().leader == Some(self.replica)
+        self.group.leader() == Some(self.replica)
     }
 }
 

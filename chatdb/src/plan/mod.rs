@@ -8,11 +8,13 @@ mod bind;
 mod condition;
 mod counter;
 mod describe;
+mod placement;
 mod read;
 mod relation;
 mod write;
 mod write_plan;
 
+pub(crate) use placement::{PLACEMENT_COLUMNS_MAX, Placement};
 pub use read::ReadPlan;
 pub(crate) use read::{Output, Shape, Slice, Source, token_to_bigint};
 pub use write_plan::WritePlan;

@@ -27,6 +27,8 @@ pub struct ReadPlan {
     pub(crate) source: Source,
     /// In reading order.
     pub(crate) slices: Vec<Slice>,
+    /// Whether each slice is one row at most.
+    pub(crate) slices_are_rows: bool,
     /// Whether a partition that has only static columns gives a row.
     pub(crate) shows_static_only: bool,
     pub(crate) reverse: bool,
@@ -155,6 +157,7 @@ pub(super) fn select(request: &Request<'_>, select: &Select) -> Result<ReadPlan>
         outputs,
         source,
         slices,
+        slices_are_rows: restrictions.names_whole_rows(),
         shows_static_only: !restrictions.names_rows() && shape != Shape::Count,
         reverse,
         // LIMIT cuts result rows, and a count is one.

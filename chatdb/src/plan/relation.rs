@@ -242,6 +242,11 @@ impl<'a> Restrictions<'a> {
         !self.ranges.is_empty() || self.clustering.iter().any(|values| !values.is_empty())
     }
 
+    /// Whether every clustering column is named by = or IN.
+    pub(super) fn names_whole_rows(&self) -> bool {
+        self.clustering.iter().all(|values| !values.is_empty())
+    }
+
     /// The tokens compared, if any.
     pub(super) fn tokens(&self) -> Option<RangeInclusive<u64>> {
         self.tokens.clone()

@@ -5,6 +5,7 @@
 
 use crate::db::statement::{Consistency, Statement};
 use crate::error::{Error, Result};
+use crate::plan::{PLACEMENT_COLUMNS_MAX, Placement};
 use crate::result::{ColumnSpec, Position, QueryStats, ResultSet};
 use crate::rpc::proto;
 use crate::types::{DataType, ScalarType};
@@ -127,6 +128,28 @@ pub(crate) fn data_type_from(data_type: Option<proto::DataType>) -> Result<DataT
         proto::CollectionKind::List => DataType::List(scalar),
         proto::CollectionKind::Map => DataType::Map(scalar, scalar_from(data_type.map_value)?),
     })
+}
+
+/// Which markers choose a tablet, for the wire.
+pub(crate) fn placement_to(placement: Option<Placement>) -> Vec<proto::PlacementMarker> {
+    let markers = placement.map(|placement| placement.0).unwrap_or_default();
+    let marker = |(marker, scalar)| proto::PlacementMarker {
+        marker: u32::from(marker),
+        r#type: scalar_to(scalar),
+    };
+    markers.into_iter().map(marker).collect()
+}
+
+/// Which markers choose a tablet, from the wire. It is a hint: what makes no sense is no placement.
+pub(crate) fn placement_from(markers: &[proto::PlacementMarker]) -> Option<Placement> {
+    if markers.is_empty() || markers.len() > PLACEMENT_COLUMNS_MAX {
+        return None;
+    }
+    let marker = |it: &proto::PlacementMarker| {
+        Some((u16::try_from(it.marker).ok()?, scalar_from(it.r#type).ok()?))
+    };
+    let markers: Option<Vec<_>> = markers.iter().map(marker).collect();
+    markers.map(Placement)
 }
 
 // The wire number of a scalar is its stored number plus one, so that 0 stays "not given".

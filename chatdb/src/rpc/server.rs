@@ -4,7 +4,7 @@ use crate::db::Db;
 use crate::error::{Error, ErrorKind, Result};
 use crate::peer::service::PeerService;
 use crate::rpc::cluster::ClusterService;
-use crate::rpc::convert::{result_to, statement_from};
+use crate::rpc::convert::{placement_to, result_to, statement_from};
 use crate::rpc::convert_stream::{item_to, status_to};
 use crate::rpc::error::to_status;
 use crate::rpc::limits::{
@@ -186,6 +186,8 @@ impl Service {
 
     async fn remember(&self, request: proto::PrepareRequest) -> Result<proto::PrepareResponse> {
         self.db.check(&request.text, &request.keyspace).await?;
+        let node = self.db.node();
+        let placement = node.and_then(|node| node.placement(&request.text, &request.keyspace));
         let id = xxh3_128(format!("{}\0{}", request.keyspace, request.text).as_bytes());
         let prepared = Prepared {
             text: request.text.into(),
@@ -194,6 +196,7 @@ impl Service {
         self.prepared.insert(id, prepared);
         Ok(proto::PrepareResponse {
             prepared_id: Bytes::copy_from_slice(&id.to_be_bytes()),
+            placement: placement_to(placement),
         })
     }
 

@@ -23,6 +23,8 @@ use std::sync::Arc;
 const PAGE_BYTES: usize = 1024 * 1024;
 /// Dead rows after which a page is cut. The client goes on with the page state.
 const TOMBSTONE_BUDGET: usize = 10_000;
+/// Dead rows that a read which must not take long steps over.
+const TOMBSTONES_IN_MEMORY: usize = 256;
 /// Rows of a step that only counts.
 const COUNT_STEP_ROWS: u64 = 10_000;
 
@@ -38,6 +40,18 @@ pub struct ReadCursor<'a> {
     tombstones: u64,
     is_done: bool,
     is_cut: bool,
+    effort: Effort,
+}
+
+/// What a read may cost whoever waits for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Effort {
+    /// As much as it takes.
+    Any,
+    /// Neither a disk's time nor long.
+    InMemory,
+    /// That was not enough.
+    Missing,
 }
 
 impl<'a> ReadCursor<'a> {
@@ -65,9 +79,22 @@ impl<'a> ReadCursor<'a> {
             tombstones: 0,
             is_done: false,
             is_cut: false,
+            effort: Effort::Any,
         };
         cursor.settle();
         Ok(cursor)
+    }
+
+    /// Makes the read one of single partitions that neither waits for a disk nor takes long. After a step,
+    /// [`Self::is_missing`] tells whether that was not possible: then the read is to be done anew.
+    pub(crate) fn in_memory(mut self) -> Self {
+        self.effort = Effort::InMemory;
+        self
+    }
+
+    /// Whether a block was not in memory, or too much was dead.
+    pub(crate) fn is_missing(&self) -> bool {
+        self.effort == Effort::Missing
     }
 
     /// A token of the tablet to read next; `None` when the page is complete.
@@ -201,7 +228,10 @@ impl<'a> ReadCursor<'a> {
             reverse: self.plan.reverse,
             limit_rows: room,
             limit_bytes: PAGE_BYTES.saturating_sub(self.bytes).max(1),
-            tombstone_budget: TOMBSTONE_BUDGET,
+            tombstone_budget: match self.effort {
+                Effort::Any => TOMBSTONE_BUDGET,
+                Effort::InMemory | Effort::Missing => TOMBSTONES_IN_MEMORY,
+            },
             now_ms,
         };
         if let Some(after) = &self.place.after {
@@ -210,6 +240,14 @@ impl<'a> ReadCursor<'a> {
         let is_empty_slice = is_empty(&read.start, &read.end);
         let page = if is_empty_slice {
             SlicePage::default()
+        } else if self.effort == Effort::InMemory {
+            let most = u64::try_from(TOMBSTONES_IN_MEMORY).unwrap_or(u64::MAX);
+            let page = engine.read_in_memory(&read)?;
+            let Some(page) = page.filter(|page| page.stats.tombstones < most) else {
+                self.effort = Effort::Missing;
+                return Ok(());
+            };
+            page
         } else {
             engine.read(&read)?
         };

@@ -23,11 +23,14 @@ use raft::{Applied, CommittedBatch, Group, LogId, SnapshotDirs, StateMachine};
 use std::collections::VecDeque;
 use std::fmt;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 /// A mark of how many bytes lie before an index is set about every so many bytes.
 const MARK_BYTES: u64 = 256 * 1024;
+
+/// After a read that was not in memory, so many others are not tried there.
+const OUT_OF_MEMORY_READS: u32 = 16;
 
 /// One tablet of this node.
 pub(crate) struct Tablet {
@@ -41,6 +44,8 @@ pub(crate) struct Tablet {
     /// Brings the tables that writes name.
     pub(super) system: OnceLock<Arc<System>>,
     group: OnceLock<Group>,
+    /// Reads that are not tried in memory, because of late one was not there.
+    out_of_memory: AtomicU32,
 }
 
 #[derive(Debug)]
@@ -92,7 +97,24 @@ impl Tablet {
             }),
             system: OnceLock::new(),
             group: OnceLock::new(),
+            out_of_memory: AtomicU32::new(0),
         })
+    }
+
+    /// Whether reads were not in memory of late. Each call counts as one of them.
+    pub(crate) fn is_out_of_memory(&self) -> bool {
+        let left = self.out_of_memory.load(Ordering::Relaxed);
+        if left > 0 {
+            // Two that count as one only try sooner.
+            self.out_of_memory.store(left - 1, Ordering::Relaxed);
+        }
+        left > 0
+    }
+
+    /// A read was not in memory.
+    pub(crate) fn note_out_of_memory(&self) {
+        self.out_of_memory
+            .store(OUT_OF_MEMORY_READS, Ordering::Relaxed);
     }
 
     pub(crate) fn group_id(&self) -> u64 {

@@ -1,10 +1,13 @@
 //! Any node of a cluster takes any request, whoever leads.
 
-use crate::cluster::{ClusterNode, cluster_of_three};
+use crate::cluster::{ClusterNode, cluster_of_three, eventually};
 use bytes::Bytes;
 use chatdb::{
     ConnectOptions, Consistency, Db, ErrorKind, Statement, StreamItem, SubscribeOptions, Value,
 };
+use prometheus_client::encoding::text::encode;
+use prometheus_client::registry::Registry;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 const TABLETS: u32 = 4;
@@ -177,6 +180,97 @@ async fn scan(nodes: &[ClusterNode], first: &ClusterNode, page_size: u32) -> Vec
         node = &nodes[turn % nodes.len()];
     }
     ids
+}
+
+/// Statements that each node got from clients, those of other nodes left out.
+fn asked(nodes: &[ClusterNode]) -> Vec<u64> {
+    let mut asked = Vec::new();
+    for node in nodes {
+        let mut registry = Registry::default();
+        node.db.register_metrics(&mut registry);
+        let mut page = String::new();
+        encode(&mut page, &registry).unwrap();
+        let line = "chatdb_rpc_seconds_count{method=\"execute\"} ";
+        let count = page.lines().find_map(|it| it.strip_prefix(line)).unwrap();
+        asked.push(count.parse().unwrap());
+    }
+    asked
+}
+
+async fn led(nodes: &[ClusterNode]) -> Vec<BTreeSet<u64>> {
+    let mut led = Vec::new();
+    for node in nodes {
+        let status = node.db.status().await.unwrap();
+        let tablets = status.tablets.iter().filter(|tablet| tablet.leader);
+        led.push(tablets.map(|tablet| tablet.group).collect());
+    }
+    led
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_of_all_nodes_asks_the_leader_and_follows_it_to_another() {
+    let mut nodes = cluster().await;
+    let options = ConnectOptions::new(nodes.iter().map(ClusterNode::address));
+    let db = Db::connect_with(&options).await.unwrap();
+    for _ in 0..2 {
+        eventually("every write goes to its leader at once", async || {
+            let (before, leaders) = (asked(&nodes), led(&nodes).await);
+            let mut wanted = before.clone();
+            for id in 0..64 {
+                let written = db.execute(insert(id)).await.unwrap();
+                let group = written.position.unwrap().group;
+                let asked_of = leaders.iter().map(|led| u64::from(led.contains(&group)));
+                wanted
+                    .iter_mut()
+                    .zip(asked_of)
+                    .for_each(|(all, one)| *all += one);
+            }
+            asked(&nodes) == wanted
+        })
+        .await;
+        // The leaders change; the client finds out by itself.
+        let gone = nodes.remove(0).stop().await;
+        for id in 0..8 {
+            db.execute(insert(id)).await.unwrap();
+        }
+        nodes.push(gone.start().await);
+        crate::cluster::settled(&nodes, TABLETS).await;
+    }
+    stop(nodes).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_numbered_write_takes_effect_once_however_many_others_came_before_it_is_sent_again() {
+    let nodes = cluster().await;
+    let add = |number: i32, settled_below: u64| {
+        append(7, number).numbered(11, u64::try_from(number).unwrap(), settled_below)
+    };
+    nodes[0].db.execute(add(1, 1)).await.unwrap();
+    nodes[0].db.execute(add(2, 1)).await.unwrap();
+    // More than the ids without a client that a tablet remembers, to the same partition's tablet.
+    let others = (0..24_i32).map(|writer| {
+        let db = nodes[0].db.clone();
+        tokio::spawn(async move {
+            for number in 0..800_i32 {
+                let id = u128::try_from(writer * 1000 + number + 1).unwrap();
+                let text = "UPDATE app.lists SET items = [1] WHERE id = 7";
+                db.execute(Statement::new(text).request_id(id << 64))
+                    .await
+                    .unwrap();
+            }
+        })
+    });
+    for other in others.collect::<Vec<_>>() {
+        other.await.unwrap();
+    }
+    nodes[1].db.execute(add(2, 1)).await.unwrap();
+    assert_eq!(items(&nodes[2].db, 7).await, [1], "it took effect again");
+    // What is settled is refused when its first copy comes late.
+    nodes[1].db.execute(add(9, 9)).await.unwrap();
+    let late = nodes[2].db.execute(add(8, 8)).await;
+    assert_eq!(late.unwrap_err().kind(), ErrorKind::Unknown);
+    assert_eq!(items(&nodes[0].db, 7).await, [1, 9]);
+    stop(nodes).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -20,6 +20,7 @@ use futures::stream::{FuturesUnordered, StreamExt};
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
+use tonic::transport::Channel;
 
 /// Attempts of one request that may run at the same time.
 const ATTEMPTS_AT_ONCE: usize = 3;
@@ -129,6 +130,17 @@ impl Endpoints {
         soonest.2
     }
 
+    /// Whether there are others to choose from.
+    pub(super) fn has_several(&self) -> bool {
+        self.all.len() > 1
+    }
+
+    /// The connection of each endpoint.
+    pub(super) fn channels(&self) -> impl Iterator<Item = (usize, Channel)> {
+        let all = self.all.iter().enumerate();
+        all.map(|(number, endpoint)| (number, endpoint.channel()))
+    }
+
     /// Notes that the endpoint answers; it stays the one that is asked as long as it does.
     pub(super) fn succeeded(&self, number: usize, took: Option<Duration>) {
         if let Some(endpoint) = self.all.get(number) {
@@ -157,10 +169,28 @@ impl Endpoints {
     where
         F: Future<Output = Result<T>>,
     {
+        self.run_at(None, class, attempt).await
+    }
+
+    /// The same, beginning with the endpoint that is wished for, unless that is closed.
+    pub(super) async fn run_at<T, F>(
+        &self,
+        wished: Option<usize>,
+        class: Class,
+        attempt: impl Fn(usize, Duration) -> F,
+    ) -> Result<T>
+    where
+        F: Future<Output = Result<T>>,
+    {
         let deadline = Instant::now() + self.deadline;
         if class == Class::Read {
             self.save_hedge();
         }
+        let is_open = |number: &usize| {
+            let endpoint = self.all.get(*number);
+            endpoint.is_some_and(|endpoint| endpoint.closed_until().is_none())
+        };
+        let mut wished = wished.filter(is_open);
         let mut tried = Tried::default();
         let mut running = FuturesUnordered::new();
         let mut launch = Some(Launch::at(Instant::now()));
@@ -186,7 +216,7 @@ impl Endpoints {
                         launch = Some(Launch::at(now + PATIENCE));
                         continue;
                     }
-                    let number = self.choose(&tried.running);
+                    let number = wished.take().unwrap_or_else(|| self.choose(&tried.running));
                     launch = self.patience(class, number, &tried);
                     tried.running.push((number, now));
                     tried.attempts += 1;

@@ -43,7 +43,8 @@ pub(super) enum Prepared {
 pub(crate) struct Endpoint {
     address: String,
     transport: Transport,
-    client: Mutex<Client>,
+    /// The connection, and the stub over it.
+    line: Mutex<(Channel, Client)>,
     health: Mutex<Health>,
     /// By keyspace and text.
     pub(super) prepared: Cache<String, Prepared>,
@@ -59,10 +60,11 @@ struct Health {
     p95: Option<Duration>,
 }
 
-fn client(channel: Channel) -> Client {
-    DatabaseClient::new(channel)
+fn line(channel: Channel) -> (Channel, Client) {
+    let client = DatabaseClient::new(channel.clone())
         .max_encoding_message_size(REQUEST_BYTES_MAX)
-        .max_decoding_message_size(RESPONSE_BYTES_MAX)
+        .max_decoding_message_size(RESPONSE_BYTES_MAX);
+    (channel, client)
 }
 
 impl Endpoint {
@@ -70,7 +72,7 @@ impl Endpoint {
     pub(super) fn new(address: &str) -> Result<Self> {
         let transport = channel(address)?;
         Ok(Self {
-            client: Mutex::new(client(transport.connect_lazy())),
+            line: Mutex::new(line(transport.connect_lazy())),
             address: url(address),
             transport,
             health: Mutex::default(),
@@ -84,12 +86,17 @@ impl Endpoint {
             let message = format!("no database answers at {}", self.address);
             Error::new(ErrorKind::Unavailable, message).with_source(cause)
         })?;
-        *self.client.lock() = client(channel);
+        *self.line.lock() = line(channel);
         Ok(())
     }
 
     pub(crate) fn client(&self) -> Client {
-        self.client.lock().clone()
+        self.line.lock().1.clone()
+    }
+
+    /// The connection, for another service.
+    pub(super) fn channel(&self) -> Channel {
+        self.line.lock().0.clone()
     }
 
     /// The endpoint did its work; reads also tell how long they took.

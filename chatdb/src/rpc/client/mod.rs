@@ -7,6 +7,7 @@
 
 mod attempts;
 pub(crate) mod endpoint;
+mod routes;
 
 use crate::cql::ast;
 use crate::db::options::ConnectOptions;
@@ -15,7 +16,7 @@ use crate::db::statement::Statement;
 use crate::db::status::{Schema, Status};
 use crate::error::{Error, ErrorKind, Result};
 use crate::result::ResultSet;
-use crate::rpc::convert::{result_from, statement_to};
+use crate::rpc::convert::{placement_from, result_from, statement_to};
 use crate::rpc::convert_stream::status_from;
 use crate::rpc::error::from_status;
 use crate::rpc::limits::{CONNECT_TIMEOUT, ENDPOINTS_MAX};
@@ -29,9 +30,11 @@ use endpoint::{Endpoint, Prepared};
 use futures::future::select_ok;
 use proto::statement::Source;
 use quick_cache::sync::Cache;
+use routes::{Found, Routes};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 use tonic::transport::{Channel, Endpoint as Transport};
 
 /// The stub with the sizes that we allow.
@@ -60,6 +63,7 @@ struct Shared {
     endpoints: Endpoints,
     classes: Cache<Arc<str>, Class>,
     requests: Requests,
+    routes: Routes,
 }
 
 pub(crate) fn url(address: &str) -> String {
@@ -110,6 +114,7 @@ impl RemoteDb {
                 endpoints: Endpoints::new(all, first, options.deadline),
                 classes: Cache::new(TEXTS_MAX),
                 requests: Requests::new(),
+                routes: Routes::new(),
             }),
         })
     }
@@ -127,10 +132,20 @@ impl RemoteDb {
             last.request_id = Some(request.id());
             last.settled_below = Some(request.settled_below());
         }
+        let found = self.found(class, &statements);
         let statements: Vec<proto::Statement> = statements.into_iter().map(statement_to).collect();
         let statements = &statements;
         let attempt = |number, left| self.execute_at(number, left, statements);
-        let response = self.endpoints().run(class, attempt).await?;
+        let attempt = |number, left| {
+            let asked = attempt(number, left);
+            async move {
+                let answer = asked.await;
+                self.note_answer(found, number, &answer);
+                answer
+            }
+        };
+        let endpoints = self.endpoints();
+        let response = endpoints.run_at(found.endpoint, class, attempt).await?;
         result_from(response)
     }
 
@@ -200,6 +215,43 @@ impl RemoteDb {
             )
         };
         status_from(self.endpoints().run(Class::Read, attempt).await?)
+    }
+
+    /// Where the statements belong, as far as is known.
+    fn found(&self, class: Class, statements: &[Statement]) -> Found {
+        if !self.endpoints().has_several() {
+            return Found::default();
+        }
+        let found = self.shared.routes.find(class, statements);
+        if found.is_routed && found.endpoint.is_none() {
+            self.refresh_routes();
+        }
+        found
+    }
+
+    /// What an answer says about the map: it is old when another node did the work, or none could.
+    fn note_answer(&self, found: Found, number: usize, answer: &Result<proto::ExecuteResponse>) {
+        if !found.is_routed {
+            return;
+        }
+        let node = match answer {
+            Ok(response) => response.stats.as_ref().and_then(|stats| stats.node),
+            Err(error) => match error.kind() {
+                ErrorKind::NotLeader | ErrorKind::Unavailable | ErrorKind::Unknown => None,
+                _ => return,
+            },
+        };
+        if !node.is_some_and(|node| self.shared.routes.is_node(number, node)) {
+            self.refresh_routes();
+        }
+    }
+
+    fn refresh_routes(&self) {
+        if !self.shared.routes.should_refresh(Instant::now()) {
+            return;
+        }
+        let this = self.clone();
+        tokio::spawn(async move { this.shared.routes.refresh(this.endpoints()).await });
     }
 
     pub(super) fn endpoints(&self) -> &Endpoints {
@@ -327,7 +379,11 @@ impl RemoteDb {
         let outcome = self.call(number, PREPARE_DEADLINE, request, prepare).await;
         if let Ok(endpoint) = self.endpoints().get(number) {
             let known = match outcome {
-                Ok(response) => Prepared::Known(response.prepared_id),
+                Ok(response) => {
+                    let placement = placement_from(&response.placement);
+                    self.shared.routes.learn(&key, placement);
+                    Prepared::Known(response.prepared_id)
+                }
                 // The text still works, and the next sends try again.
                 Err(_) => Prepared::Sent(0),
             };
@@ -359,7 +415,7 @@ impl RemoteDb {
 /// Keyspace and text, which an id stands for. Neither holds the separator.
 fn prepared_key(statement: &proto::Statement) -> String {
     match &statement.source {
-        Some(Source::Text(text)) => format!("{}\0{text}", statement.keyspace),
+        Some(Source::Text(text)) => routes::key(&statement.keyspace, text),
         Some(Source::PreparedId(_)) | None => String::new(),
     }
 }
