@@ -12,7 +12,7 @@ BOTS       := gateway/tests/bots
 # The binaries as the Rust tests build them: the same features, so nothing is compiled a second time.
 TEST_BINS  := cargo test --workspace --locked --no-run --quiet
 
-.PHONY: run release test test-long sim check rust-test web-test bot-test setup fuzz bench-peers bench-quick bench-gate bench-gate-update cluster chaos clean help
+.PHONY: run release test test-long sim check rust-test web-test bot-test setup fuzz bench-peers bench-quick bench-gate bench-gate-update bench-cluster cluster chaos clean help
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort
@@ -67,6 +67,10 @@ bench-peers: ## the storage engine beside RocksDB and fjall: the published run, 
 
 bench-quick: ## the same with small sizes, about two minutes, nothing is kept
 	cargo run --release --locked -p bench --features peers -- storage --peer rocksdb --peer fjall --quick
+
+bench-cluster: ## three nodes of a cluster in numbers, etcd beside them (package etcd-server): the published run, 8 minutes
+	cargo build --release --locked --bin chatdb -p chatdb
+	cargo run --release --locked -p bench --bin bench -- cluster --out docs/benchmarks
 
 bench-gate: ## instructions per row of the engine against the kept baseline, 3 % either way (needs valgrind)
 	cargo run --release --locked -p bench --bin gate -- check bench/gate.json

@@ -2,6 +2,7 @@
 //!
 //! `bench storage --peer rocksdb --peer fjall` measures every engine on the same rows, in turns, and prints tables;
 //! `--out DIR` keeps them with every sample as JSON and with plots. Peers are built with `--features peers`.
+//! `bench cluster` measures three nodes of a cluster, etcd beside them.
 //! `bench chaos` writes to a cluster while its nodes are killed, and checks that nothing was lost.
 
 // The database runs inside some workloads: the state of its futures is nested deeper than the default.
@@ -12,6 +13,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 mod chaos;
+mod cluster;
 mod counters;
 mod engine;
 mod measure;
@@ -34,6 +36,8 @@ enum What {
     Storage(storage::Options),
     /// A cluster under faults: nothing acknowledged may be lost, doubled, reordered or back
     Chaos(chaos::Options),
+    /// A cluster of three nodes: writes, reads, restarts, growth, idle cost
+    Cluster(cluster::Options),
 }
 
 #[expect(
@@ -45,6 +49,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().what {
         What::Storage(options) => storage::run(&options),
         What::Chaos(options) => chaos::run(options),
+        What::Cluster(options) => cluster::run(options),
     };
     match result {
         Ok(report) => {

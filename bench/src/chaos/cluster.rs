@@ -101,6 +101,12 @@ impl Cluster {
         self.nodes.iter().map(endpoint).collect()
     }
 
+    /// A figure of a node's page of metrics, added up over its labels.
+    pub(crate) async fn metric(&self, number: usize, name: &str) -> Result<f64> {
+        let page = page(self.nodes[number - 1].at(METRICS_PORT)).await?;
+        Ok(sum(&page, name))
+    }
+
     fn command(&self, node: &Node) -> Command {
         let mut command = Command::new(&self.plan.program);
         command.arg("serve").arg("--data").arg(&node.data);
@@ -277,8 +283,17 @@ fn led(page: &str) -> BTreeSet<u64> {
         .collect()
 }
 
+/// The values of all lines of a metric.
+pub(crate) fn sum(page: &str, name: &str) -> f64 {
+    page.lines()
+        .filter_map(|line| line.strip_prefix(name))
+        .filter(|rest| rest.starts_with([' ', '{']))
+        .filter_map(|rest| rest.rsplit_once(' ')?.1.parse::<f64>().ok())
+        .sum()
+}
+
 /// What `http://ADDRESS/metrics` answers.
-async fn page(address: SocketAddr) -> Result<String> {
+pub(crate) async fn page(address: SocketAddr) -> Result<String> {
     let mut stream = tokio::net::TcpStream::connect(address).await?;
     let request = format!("GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
@@ -290,6 +305,16 @@ async fn page(address: SocketAddr) -> Result<String> {
 impl Node {
     fn at(&self, port: u16) -> SocketAddr {
         SocketAddr::new(IpAddr::V4(self.address), port)
+    }
+
+    /// Where its gRPC service listens.
+    pub(crate) fn rpc(&self) -> SocketAddr {
+        self.at(RPC_PORT)
+    }
+
+    /// Where it takes the calls of other nodes.
+    pub(crate) fn node(&self) -> SocketAddr {
+        self.at(NODE_PORT)
     }
 
     pub(crate) fn process(&self) -> Option<u32> {
@@ -313,5 +338,6 @@ mod tests {
         let page = "# TYPE raft_leads gauge\nraft_leads{group=\"0\"} 1\nraft_leads{group=\"1\"} 1\n\
                     raft_leads{group=\"2\"} 0\nraft_leads{group=\"17\"} 1\n# EOF\n";
         assert_eq!(led(page), BTreeSet::from([1, 17]));
+        assert!((sum(page, "raft_leads") - 3.0).abs() < 1e-9);
     }
 }

@@ -20,7 +20,7 @@ mod proxy;
 mod report;
 #[cfg(test)]
 mod tests;
-mod timeline;
+pub(crate) mod timeline;
 mod verdict;
 
 use crate::progress::Progress;

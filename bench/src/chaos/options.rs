@@ -64,8 +64,7 @@ pub(crate) struct Options {
     /// Writers
     #[arg(long, default_value_t = 24)]
     pub(crate) writers: usize,
-    /// Writes each second that all writers together attempt at most. The database remembers request ids for a number
-    /// of writes, so that this also decides how long a write may be repeated
+    /// Writes each second that all writers together attempt at most
     #[arg(long, default_value_t = 1200)]
     rate: u32,
     /// Readers

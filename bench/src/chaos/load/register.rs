@@ -106,8 +106,10 @@ async fn act(shared: Arc<Shared>, key: Arc<Key>, client: usize) {
         };
         let begun = shared.timeline.now_ns();
         let done = if let Some(asked) = asked {
-            let id = (u128::from(seed) << 64) | (1 << 63) | number as u128;
-            let statement = Statement::new(text).bind(values).request_id(id);
+            // One at a time: what came before was answered or given up. No writer has the highest bit.
+            let (client_id, number) = (seed | 1 << 63, number as u64);
+            let statement = Statement::new(text).bind(values);
+            let statement = statement.numbered(client_id, number, number);
             let insists = client.is_multiple_of(2);
             write(&shared, (&mut node, insists), &statement, asked).await
         } else {

@@ -10,7 +10,7 @@ use chatdb::{ErrorKind, Statement, Value};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How long a writer sends the same request again. The database remembers ids for longer than that.
+/// How long a writer sends the same request again.
 const INSIST: Duration = Duration::from_secs(20);
 const WAIT_MIN_MS: u64 = 20;
 const WAIT_MAX_MS: u64 = 400;
@@ -120,11 +120,13 @@ impl Writer {
         let mut note = Vec::with_capacity(8);
         note.extend(u32::try_from(self.number).unwrap_or(u32::MAX).to_le_bytes());
         note.extend(u32::try_from(number).unwrap_or(u32::MAX).to_le_bytes());
+        // One at a time: what came before was answered or given up.
+        let client = self.shared.ledger.client(self.number);
         Statement::new(text)
             .bind(values)
             .topic(TOPIC)
             .note(note)
-            .request_id(self.shared.ledger.request_id(self.number, number))
+            .numbered(client, number as u64, number as u64)
     }
 
     async fn write(&mut self, action: Action) {
