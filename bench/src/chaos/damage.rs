@@ -47,9 +47,12 @@ impl Flip {
         Ok(Some(flip))
     }
 
-    /// Flips the bit back, unless the file is gone.
+    /// Flips the bit back, unless the file is gone, or the part of it: a node cuts off what it takes for a torn tail.
     pub(crate) fn undo(&self) -> Result<()> {
-        if self.path.exists() && identity(&self.path)? == self.file {
+        let is_there = self.path.exists()
+            && identity(&self.path)? == self.file
+            && std::fs::metadata(&self.path)?.len() > self.offset;
+        if is_there {
             self.turn()?;
         }
         Ok(())
@@ -133,5 +136,9 @@ mod tests {
         assert_eq!(bits, 1);
         flip.undo().expect("it can be written");
         assert_eq!(std::fs::read(&path).expect("it can be read"), vec![7; 5000]);
+        // Cut off before the bit: nothing is left to undo.
+        std::fs::write(&path, []).expect("it is written");
+        flip.undo().expect("there is nothing to do");
+        assert!(std::fs::read(&path).expect("it can be read").is_empty());
     }
 }
