@@ -43,6 +43,10 @@ use crate::state_machine::{Applied, SnapshotDirs, StateMachine};
 use crate::transport::{Callable, Inbound, Members, members};
 use crate::types::Raft;
 
+/// How long each step of a group's end may take when the host stops. Proposals that no majority answers
+/// by then are left open: they may be applied later or not.
+const STOP_LIMIT: Duration = Duration::from_secs(2);
+
 /// Why a group, or all of them, stopped for good.
 #[derive(Clone, Debug)]
 pub struct Failure {
@@ -267,7 +271,8 @@ impl Host {
         let ending = tokio::spawn(async move {
             if let Some(running) = running {
                 let why = Error::new(ErrorKind::Closed, "the group is being closed here");
-                running.stop(&why).await;
+                let limit = running.group.proposal_timeout();
+                running.stop(&why, limit).await;
             }
             let ended = match fate {
                 Fate::Closed => Ok(()),
@@ -369,7 +374,7 @@ impl Host {
             Err(error) => {
                 let cause = replica.failure().unwrap_or(error);
                 self.callable.lock().remove(&id);
-                running.stop(&cause).await;
+                running.stop(&cause, limit).await;
                 Err(cause)
             }
         }
@@ -445,20 +450,19 @@ impl Host {
         }
     }
 
-    /// Stops every group in order, syncs what is pending and closes the log.
+    /// Stops every group, syncs what is pending and closes the log. Takes a few seconds at most, besides
+    /// the disk, also when no other member answers.
     ///
-    /// Proposals that are on their way get their outcome; those that wait get
-    /// [`Closed`](ErrorKind::Closed).
+    /// Proposals that are on their way get their outcome, or after two seconds
+    /// [`Unknown`](ErrorKind::Unknown); those that wait get [`Closed`](ErrorKind::Closed).
     pub async fn stop(mut self) -> Result<()> {
         self.pulse.abort();
         self.callable.lock().clear();
         let members = std::mem::take(&mut *self.members.lock());
         let closed = Error::new(ErrorKind::Closed, "the host is stopping");
-        for member in members.into_values() {
-            if let Some(running) = member.0 {
-                running.stop(&closed).await;
-            }
-        }
+        let running = members.into_values().filter_map(|member| member.0);
+        let ending = running.map(|running| running.stop(&closed, STOP_LIMIT));
+        futures::future::join_all(ending).await;
         self.warden.abort();
         self.driver.join();
         if let Some(failure) = self.failure.borrow().clone() {
@@ -492,10 +496,10 @@ impl Drop for Host {
 }
 
 impl Running {
-    async fn stop(self, why: &Error) {
+    /// Each of the three steps takes at most `limit`.
+    async fn stop(self, why: &Error, limit: Duration) {
         let group = self.group.id().0;
         self.group.queue().close(why);
-        let limit = self.group.proposal_timeout();
         if tokio::time::timeout(limit, self.batcher).await.is_err() {
             tracing::warn!(
                 group,
@@ -503,8 +507,15 @@ impl Running {
             );
         }
         self.keeper.abort();
-        if let Err(error) = self.group.raft().shutdown().await {
-            tracing::warn!(group, error = %error, "the raft group did not stop in order");
+        match tokio::time::timeout(limit, self.group.raft().shutdown()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::warn!(group, error = %error, "the raft group did not stop in order");
+            }
+            Err(_) => tracing::warn!(
+                group,
+                "the raft group was still at work when it was stopped"
+            ),
         }
         let mut machine = self.machine;
         let gone = async { while machine.changed().await.is_ok() {} };

@@ -31,9 +31,12 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use std::time::Duration;
 /// Where a server listens and a client connects when nothing else is said.
 const ADDRESS_DEFAULT: &str = "127.0.0.1:7400";
 
+/// How long threads that work on files are waited for when the program ends.
+const THREADS_LIMIT: Duration = Duration::from_secs(1);
 /// A replicated wide-column database in one program.
 #[derive(Debug, Parser)]
 #[command(
@@ -351,6 +354,8 @@ fn error_chain(error: &Error) -> String {
         let text = source.to_string();
         // A cause that was translated says the same words.
         if !line.ends_with(&text) {
+    // A read of a file that does not come to an end must not keep the process.
+    runtime.shutdown_timeout(THREADS_LIMIT);
             line.push_str(": ");
             line.push_str(&text);
         }

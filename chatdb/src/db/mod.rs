@@ -175,6 +175,14 @@ impl Db {
 
     /// Waits until the embedded database can no longer work, for example because its disk failed,
     /// and tells why. The process should exit and start again. Never returns for a remote one.
+    /// Prepares the embedded database for [`close`](Self::close): a node of a cluster hands what it leads
+    /// to others, within a few seconds, and goes on answering.
+    pub(crate) async fn retire(&self) {
+        if let Form::Embedded(node) = &self.form {
+            node.retire().await;
+        }
+    }
+
     pub async fn failed(&self) -> Error {
         match &self.form {
             Form::Embedded(node) => node.failed().await,

@@ -17,6 +17,7 @@ const HAND_OVER_LIMIT: Duration = Duration::from_secs(2);
 
 /// What a node that joined is told.
 #[derive(Clone, Debug)]
+const HAND_OVER_ALL_LIMIT: Duration = Duration::from_secs(4);
 pub(crate) struct Joined {
     pub(crate) cluster_id: u128,
     pub(crate) node: NodeId,
@@ -152,6 +153,12 @@ impl Node {
                 }
             }
         });
-        futures::future::join_all(handing).await;
+        let all = futures::future::join_all(handing);
+        if tokio::time::timeout(HAND_OVER_ALL_LIMIT, all)
+            .await
+            .is_err()
+        {
+            tracing::warn!("not every leadership was handed over in time; the others will elect");
+        }
     }
 }

@@ -27,6 +27,8 @@
 //!
 //! [`Node::close`] hands leaderships to others, refuses new work, ends the subscriptions, stops the
 //! groups and flushes the log. Memtables are left to the log: what is in it need not be written twice.
+//! Nothing in it waits for another node longer than a few seconds: a node stops in order when all
+//! others hang.
 
 pub(crate) mod backlog;
 mod beneath;
@@ -120,7 +122,8 @@ pub(crate) struct Node {
 
 /// What closing takes apart.
 struct Running {
-    steward: Steward,
+    /// `None` once the node has retired.
+    steward: Option<Steward>,
     host: Arc<Host>,
     /// Answers the calls of other nodes.
     serving: Option<Serving>,
@@ -191,22 +194,35 @@ impl Node {
         self.streams.log.tell(group, from, wait).await
     }
 
+    /// Makes this node one that nobody misses: it begins no moves and decisions any more and hands its
+    /// leaderships over, within a few seconds. It goes on answering. A second call does nothing.
+    pub(crate) async fn retire(&self) {
+        let steward = {
+            let mut running = self.running.lock();
+            running.as_mut().and_then(|running| running.steward.take())
+        };
+        let Some(steward) = steward else {
+            return;
+        };
+        steward.stop().await;
+        self.hand_over().await;
+    }
+
     /// Stops the node. Nothing acknowledged is lost. A second call does nothing.
     pub(crate) async fn close(&self) -> Result<()> {
         self.is_closed.store(true, Ordering::Release);
+        self.streams.stop();
+        self.retire().await;
         let Some(running) = self.running.lock().take() else {
             return Ok(());
         };
         let Running {
-            steward,
+            steward: _,
             host,
             serving,
             maintenance,
             lock,
         } = running;
-        self.streams.stop();
-        steward.stop().await;
-        self.hand_over().await;
         self.hub.close();
         self.system.close();
         tokio::task::spawn_blocking(move || maintenance.stop())

@@ -171,7 +171,7 @@ impl Node {
             metrics: shared.metrics,
             is_closed: AtomicBool::new(false),
             running: Mutex::new(Some(Running {
-                steward: Steward::start(parts),
+                steward: Some(Steward::start(parts)),
                 host,
                 serving,
                 maintenance,
@@ -242,8 +242,10 @@ fn host_options(identity: &Identity, transport: Option<&Arc<TcpTransport>>) -> H
 async fn open_group0(host: &Host, system: &Arc<System>, identity: Identity) -> Result<Group> {
     let machine = SystemMachine(Arc::clone(system));
     let replica = ReplicaId::new(identity.node, 0);
-    // The first node of a cluster is the one that made it; every other was added by its leader.
-    let group0 = if identity.node == FIRST {
+    // The first node of a cluster is the one that made it; every other was added by its leader. Later it
+    // is one as any other, which may have been taken out of the voters while it was away.
+    let has_nothing = host.log().state(GROUP0).last.is_none() && system.applied_index() == 0;
+    let group0 = if identity.node == FIRST && has_nothing {
         host.open_group(GROUP0, replica, machine, true).await?
     } else {
         host.join_group(GROUP0, replica, machine).await?

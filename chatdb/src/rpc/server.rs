@@ -32,12 +32,13 @@ use tonic::{Request, Response, Status, Streaming};
 use xxhash_rust::xxh3::xxh3_128;
 
 /// How long running calls may take to finish when the server stops.
-const STOP_LIMIT: Duration = Duration::from_secs(10);
+const STOP_LIMIT: Duration = Duration::from_secs(4);
 
 /// A running gRPC server. Dropping it stops it without waiting.
 #[derive(Debug)]
 pub struct Server {
     address: SocketAddr,
+    retired: CancellationToken,
     stop: CancellationToken,
     task: JoinHandle<std::result::Result<(), tonic::transport::Error>>,
 }
@@ -49,9 +50,10 @@ impl Server {
         };
         let listener = TcpListener::bind(listen).await.map_err(cannot)?;
         let address = listener.local_addr().map_err(cannot)?;
-        let stop = CancellationToken::new();
+        let (retired, stop) = (CancellationToken::new(), CancellationToken::new());
         let service = Service {
             db: db.clone(),
+            retired: retired.clone(),
             prepared: Arc::new(Cache::new(PREPARED_STATEMENTS_MAX)),
             stop: stop.clone(),
         };
@@ -89,9 +91,16 @@ impl Server {
         );
         Ok(Self {
             address,
+            retired,
             stop,
             task,
         })
+    }
+
+    /// From now on new calls of clients are `Unavailable`, so that they go to another node. Running ones
+    /// and those of other nodes go on.
+    pub(crate) fn retire(&self) {
+        self.retired.cancel();
     }
 
     /// Where it listens; the port that was chosen when 0 was asked for.
@@ -99,9 +108,10 @@ impl Server {
         self.address
     }
 
-    /// Ends the subscriptions, lets running calls finish for up to ten seconds and stops. Calls that
+    /// Ends the subscriptions, lets running calls finish for up to four seconds and stops. Calls that
     /// still run then end without an answer, which their callers take for an unknown outcome.
     pub async fn stop(mut self) -> Result<()> {
+        self.retire();
         self.stop.cancel();
         let Ok(ended) = tokio::time::timeout(STOP_LIMIT, &mut self.task).await else {
             tracing::warn!("calls still run; the gRPC server stops without waiting for them");
@@ -135,6 +145,8 @@ struct Prepared {
 struct Service {
     db: Db,
     prepared: Arc<Cache<u128, Prepared>>,
+    /// New calls are refused.
+    retired: CancellationToken,
     stop: CancellationToken,
 }
 
@@ -168,12 +180,17 @@ impl Service {
         })
     }
 
-    /// Runs a call and counts it.
+    /// Runs a call and counts it, unless the node is about to stop.
     async fn counted<T>(
         &self,
         call: Call,
         work: impl Future<Output = Result<T>>,
     ) -> std::result::Result<Response<T>, Status> {
+        if self.retired.is_cancelled() {
+            let error = Error::new(ErrorKind::Unavailable, "the node is stopping")
+                .with_help("try", "another node of the cluster");
+            return Err(to_status(&error));
+        }
         let begun = Instant::now();
         let outcome = work.await;
         if let Some(metrics) = self.db.node_metrics() {

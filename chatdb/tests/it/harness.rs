@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// The program under test.
@@ -42,9 +42,15 @@ pub(crate) struct Serving {
 impl Serving {
     /// Starts `chatdb serve` over the directory and waits until it is ready.
     pub(crate) fn start(data: &Path) -> Self {
+        Self::start_with(data, &["--grpc", "127.0.0.1:0"])
+    }
+
+    /// The same with these options.
+    pub(crate) fn start_with(data: &Path, options: &[&str]) -> Self {
         let mut child = chatdb()
-            .args(["serve", "--grpc", "127.0.0.1:0", "--data"])
+            .args(["serve", "--data"])
             .arg(data)
+            .args(options)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -83,14 +89,36 @@ impl Serving {
         self.child.wait().expect("the process ends");
     }
 
-    /// Asks the process to stop; tells its exit code and what it printed after it was ready.
-    pub(crate) fn terminate(mut self) -> (Option<i32>, String) {
-        let pid = self.child.id().to_string();
+    /// Sends the process a signal by its name.
+    pub(crate) fn signal(&self, name: &str) {
         let sent = Command::new("kill")
-            .args(["-TERM", &pid])
+            .args([format!("-{name}"), self.child.id().to_string()])
             .status()
             .expect("kill runs");
         assert!(sent.success());
+    }
+
+    /// Waits for the end of the process, but not longer; tells its exit code and what it said.
+    pub(crate) async fn wait_ended(&mut self, limit: Duration) -> (Option<i32>, String) {
+        let begun = Instant::now();
+        let ended = loop {
+            if let Some(ended) = self.child.try_wait().expect("the process is ours") {
+                break ended;
+            }
+            assert!(begun.elapsed() < limit, "runs on after {limit:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        };
+        let mut said = String::new();
+        let stderr = self.child.stderr.as_mut().expect("stderr is piped");
+        stderr
+            .read_to_string(&mut said)
+            .expect("stderr can be read");
+        (ended.code(), said)
+    }
+
+    /// Asks the process to stop; tells its exit code and what it printed after it was ready.
+    pub(crate) fn terminate(mut self) -> (Option<i32>, String) {
+        self.signal("TERM");
         let mut printed = String::new();
         let mut stdout = self.child.stdout.take().expect("stdout is piped");
         stdout

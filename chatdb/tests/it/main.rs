@@ -21,6 +21,7 @@ mod kill9;
 mod memory_budget;
 mod metrics_page;
 mod remote;
+mod stopping;
 mod store_apply;
 mod store_support;
 mod store_transcripts;
