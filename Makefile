@@ -42,10 +42,10 @@ check: ## formatting and lints
 rust-test: $(DIST) ## every Rust test, one profile
 	cargo test --workspace --locked
 
-web-test: setup ## unit tests of the page, then two people chatting in a real browser
+web-test: setup ## unit tests of the page, then two people chatting in a real browser, also while database nodes are killed
 	cd $(WEB) && npm run --silent test
 	$(TEST_BINS)
-	cd $(WEB) && FLUX_BIN=$(CURDIR)/target/debug/flux npm run --silent e2e
+	cd $(WEB) && FLUX_BIN=$(CURDIR)/target/debug/flux CHATDB_BIN=$(CURDIR)/target/debug/chatdb npm run --silent e2e
 
 bot-test: $(DIST) ## unmodified discord.py and discord.js bots against a real server
 	$(TEST_BINS)

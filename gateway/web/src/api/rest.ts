@@ -159,8 +159,9 @@ export class Rest {
         ...(body === undefined ? {} : { body: JSON.stringify(body) }),
         signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS),
       });
-    } catch {
-      throw new ApiError("The server could not be reached. Check the connection and try again.", 0);
+    } catch (error) {
+      const isLate = error instanceof DOMException && error.name === "TimeoutError";
+      throw new ApiError(isLate ? "The server takes too long to answer." : "The server could not be reached. Check the connection and try again.", 0);
     }
   }
 }

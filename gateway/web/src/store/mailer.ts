@@ -1,12 +1,18 @@
 // Messages of mine on their way out: shown at once, sent one after another, kept until the server has them.
 import { batch, effect } from "@preact/signals";
-import type { Rest } from "../api/rest";
+import { ApiError, type Rest } from "../api/rest";
 import type { Id, Message } from "../api/types";
 import { dispatch } from "./dispatch";
 import { sentenceOf } from "./notices";
 import { added, marked, type Pending, persist, removed } from "./outbox";
 import { mintNonce } from "./snowflake";
 import type { State } from "./state";
+
+/** A message that meets a server without its database waits for the person, who can do nothing but try again. */
+function whyNotSent(error: unknown): string {
+  const isServers = error instanceof ApiError && error.status >= 500;
+  return isServers ? "The server cannot save messages right now." : sentenceOf(error);
+}
 
 export class Mailer {
   private readonly sends = new Map<Id, Promise<void>>();
@@ -62,7 +68,7 @@ export class Mailer {
         });
         this.onSent(message);
       } catch (error) {
-        this.state.outbox.value = marked(this.state.outbox.value, pending.nonce, "failed", sentenceOf(error));
+        this.state.outbox.value = marked(this.state.outbox.value, pending.nonce, "failed", whyNotSent(error));
       }
     });
     this.sends.set(pending.channelId, sent);

@@ -1,5 +1,5 @@
-// The real server: the flux binary on a temporary data directory and a free port. FLUX_BIN names the binary; without it
-// the debug build of this workspace is used, then the release build.
+// The real server: the flux binary on a temporary data directory, or over a cluster, and a free port. FLUX_BIN and CHATDB_BIN
+// name the binaries; without them the debug build of this workspace is used, then the release build.
 import { type ChildProcess, spawn } from "node:child_process";
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
@@ -10,10 +10,11 @@ import { fileURLToPath } from "node:url";
 /** How long the server may take until it is ready, in milliseconds; a debug build on a busy machine is slow. */
 const READY_WITHIN_MS = 60_000;
 
-function binary(): string {
-  const target = (profile: string): string => fileURLToPath(new URL(`../../../../target/${profile}/flux`, import.meta.url));
-  const found = process.env["FLUX_BIN"] ?? [target("debug"), target("release")].find((path) => existsSync(path));
-  if (!found) throw new Error("no flux binary: build it with 'cargo build --bin flux', or name it in FLUX_BIN");
+export function binary(name: "flux" | "chatdb"): string {
+  const variable = `${name.toUpperCase()}_BIN`;
+  const target = (profile: string): string => fileURLToPath(new URL(`../../../../target/${profile}/${name}`, import.meta.url));
+  const found = process.env[variable] ?? [target("debug"), target("release")].find((path) => existsSync(path));
+  if (!found) throw new Error(`no ${name} binary: build it with 'cargo build --bin ${name}', or name it in ${variable}`);
   return found;
 }
 
@@ -34,18 +35,21 @@ export class FluxServer {
     readonly url: string,
     private readonly listen: string,
     private readonly data: string,
+    private readonly database: string[],
   ) {}
 
-  static async start(): Promise<FluxServer> {
+  /** Over the cluster at `db`, or over a database of its own. */
+  static async start(db?: string): Promise<FluxServer> {
     const listen = `127.0.0.1:${await freePort()}`;
-    const server = new FluxServer(`http://${listen}`, listen, mkdtempSync(join(tmpdir(), "flux-e2e-")));
+    const data = mkdtempSync(join(tmpdir(), "flux-e2e-"));
+    const server = new FluxServer(`http://${listen}`, listen, data, db ? ["--db", db] : ["--data", data]);
     await server.up();
     return server;
   }
 
   /** Starts the process on the same data and port; without rate limits, because one test writes hundreds of messages. */
   async up(): Promise<void> {
-    const child = spawn(binary(), ["serve", "--data", this.data, "--listen", this.listen, "--no-rate-limits"], { stdio: ["ignore", "pipe", "pipe"] });
+    const child = spawn(binary("flux"), ["serve", ...this.database, "--listen", this.listen, "--no-rate-limits"], { stdio: ["ignore", "pipe", "pipe"] });
     this.process = child;
     for (const stream of [child.stdout, child.stderr]) stream.on("data", (bytes) => (this.output += String(bytes)));
     const deadline = Date.now() + READY_WITHIN_MS;

@@ -57,13 +57,15 @@ describe("sending", () => {
     const mailer = new Mailer(state, { sendMessage: (_: string, body: unknown) => ask(body) } as unknown as Rest);
     mailer.send("20", "hello", "5");
     await new Promise((done) => setImmediate(done));
-    await waiting[0]!.fail(new ApiError("Too busy.", 503));
-    expect(state.outbox.value).toMatchObject([{ state: "failed", error: "Too busy.", content: "hello", replyTo: "5" }]);
+    await waiting[0]!.fail(new ApiError("You may not write here.", 403));
+    expect(state.outbox.value).toMatchObject([{ state: "failed", error: "You may not write here.", content: "hello", replyTo: "5" }]);
     mailer.retry(state.outbox.value[0]!);
     await new Promise((done) => setImmediate(done));
     const [first, second] = waiting.map((one) => (one.asked as { nonce: string }).nonce);
     expect(second).toBe(first);
-    await waiting[1]!.fail(new ApiError("Still.", 503));
+    // What a server without its database says of itself is nothing to a person.
+    await waiting[1]!.fail(new ApiError("503: unknown outcome", 503));
+    expect(state.outbox.value).toMatchObject([{ state: "failed", error: "The server cannot save messages right now." }]);
     mailer.discard(state.outbox.value[0]!);
     expect(state.outbox.value).toEqual([]);
   });
