@@ -74,7 +74,7 @@ cluster is ready: $all
   ${program%/*}/flux serve --db $all --listen 127.0.0.1:8080
   kill -9 \$(cat $dir/node2.pid)      # and see in the status who leads now
 
-Metrics: http://127.0.0.1:7600/metrics and .2, .3; logs and data: $dir. Ctrl-C stops all nodes.
+Status page: http://127.0.0.1:7600/ (and .2, .3; /metrics for Prometheus). Logs and data: $dir. Ctrl-C stops all nodes.
 TEXT
 # Returns when the last one has ended.
 wait "${children[@]}" || true

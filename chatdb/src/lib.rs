@@ -11,6 +11,7 @@ mod error;
 pub mod fuzzing;
 mod group0;
 mod node;
+mod overview;
 mod peer;
 pub mod plan;
 mod result;

@@ -7,17 +7,14 @@ use crate::cli::render::{DOT, bytes, counted, duration, grid};
 use crate::cli::screen::Screen;
 use crate::cli::{ADDRESS_DEFAULT, Stop};
 use crate::error::{Error, ErrorKind, Result};
+use crate::overview::{DESCRIBE_LIMIT, NodeFacts, Overview, ReplicaFacts, TabletFacts, hex};
 use crate::rpc::client::url;
 use crate::rpc::cluster::Contacts;
 use crate::rpc::proto::{self, change_request::Change};
 use clap::{Args, Subcommand};
-use futures::future::join_all;
 use serde_json::json;
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// How long a node may take to tell of itself before it counts as silent.
-const DESCRIBE_LIMIT: Duration = Duration::from_secs(2);
 /// How often a waiting command looks.
 const WAIT_INTERVAL: Duration = Duration::from_millis(300);
 
@@ -95,37 +92,28 @@ pub(super) struct Replication {
     wait: bool,
 }
 
-/// A cluster as one of its nodes tells of it, and every node of itself.
-struct View {
-    /// Where the answering node is.
-    address: String,
-    whole: proto::DescribeResponse,
-    /// What each node said; a silent one said nothing.
-    own: BTreeMap<u32, Result<proto::DescribeResponse>>,
-}
-
 pub(super) async fn run(command: Cluster, screen: &Screen) -> std::result::Result<(), Stop> {
     let contacts = Contacts::default();
     match command {
         Cluster::Status(arguments) => {
-            let view = View::take(&contacts, &arguments.at).await?;
+            let view = take(&contacts, &arguments.at).await?;
             if arguments.json {
-                screen.line(&view.json().to_string())?;
+                screen.line(&json(&view).to_string())?;
             } else {
-                screen.write(&view.text(screen.width()))?;
+                screen.write(&text(&view, screen.width()))?;
             }
             Ok(())
         }
         Cluster::Move(arguments) => {
-            let view = View::take(&contacts, &arguments.at).await?;
-            let change = Change::Tablet(view.moved(&arguments)?);
+            let view = take(&contacts, &arguments.at).await?;
+            let change = Change::Tablet(moved(&view, &arguments)?);
             decide(&contacts, &view, change, arguments.wait, screen).await
         }
         Cluster::Drain(it) => set(&contacts, &it, proto::NodeState::Draining, screen).await,
         Cluster::Undrain(it) => set(&contacts, &it, proto::NodeState::Up, screen).await,
         Cluster::Replace(it) => set(&contacts, &it, proto::NodeState::Gone, screen).await,
         Cluster::Replication(arguments) => {
-            let view = View::take(&contacts, &arguments.at).await?;
+            let view = take(&contacts, &arguments.at).await?;
             let change = Change::Replication(arguments.count);
             decide(&contacts, &view, change, arguments.wait, screen).await
         }
@@ -138,9 +126,8 @@ async fn set(
     state: proto::NodeState,
     screen: &Screen,
 ) -> std::result::Result<(), Stop> {
-    let view = View::take(contacts, &arguments.at).await?;
-    let answers = view.own.get(&arguments.node).is_some_and(Result::is_ok);
-    if state == proto::NodeState::Gone && answers {
+    let view = take(contacts, &arguments.at).await?;
+    if state == proto::NodeState::Gone && !view.is_silent(arguments.node) {
         let message = format!(
             "node n{} answers; giving it up would lose what only it has",
             arguments.node
@@ -159,11 +146,15 @@ async fn set(
 /// Makes a decision, and with `wait` stays until every tablet rests.
 async fn decide(
     contacts: &Contacts,
-    view: &View,
+    view: &Overview,
     change: Change,
     wait: bool,
     screen: &Screen,
 ) -> std::result::Result<(), Stop> {
+    let drained = match &change {
+        Change::Node(node) if node.state() == proto::NodeState::Draining => Some(node.node),
+        _ => None,
+    };
     contacts.change(&view.address, change).await?;
     screen.line("decided")?;
     let mut calm = 0;
@@ -174,305 +165,186 @@ async fn decide(
         let rests = now.is_ok_and(|now| now.tablets.iter().all(|tablet| tablet.settled));
         calm = if rests { calm + 1 } else { 0 };
     }
-    if wait {
-        screen.line("done")?;
+    if !wait {
+        return Ok(());
     }
+    if let Some(node) = drained {
+        let now = contacts.describe(&view.address, DESCRIBE_LIMIT).await?;
+        let is_on = |tablet: &&proto::ClusterTablet| {
+            let mut replicas = tablet.replicas.iter();
+            replicas.any(|replica| replica.node == node)
+        };
+        let left = now.tablets.iter().filter(is_on).count();
+        if left > 0 {
+            let tablets = counted(left as u64, "tablet");
+            let message = format!("node n{node} keeps {tablets}: no other node can take them");
+            return Err(Error::new(ErrorKind::Unavailable, message)
+                .with_help("try", "add a node: the drain goes on by itself")
+                .into());
+        }
+    }
+    screen.line("done")?;
     Ok(())
 }
 
-impl View {
-    async fn take(contacts: &Contacts, at: &At) -> Result<Self> {
-        let mut last = Error::invalid("--at names no address");
-        for address in at.at.split(',').map(str::trim).filter(|it| !it.is_empty()) {
-            let address = url(address);
-            match contacts.describe(&address, DESCRIBE_LIMIT).await {
-                Ok(whole) => return Ok(Self::around(contacts, address, whole).await),
-                Err(error) => last = error,
+/// The cluster as the first of the named nodes that answers tells of it.
+async fn take(contacts: &Contacts, at: &At) -> Result<Overview> {
+    let mut last = Error::invalid("--at names no address");
+    for address in at.at.split(',').map(str::trim).filter(|it| !it.is_empty()) {
+        let address = url(address);
+        match contacts.describe(&address, DESCRIBE_LIMIT).await {
+            Ok(whole) => return Ok(Overview::around(contacts, address, whole).await),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+fn moved(view: &Overview, arguments: &Move) -> Result<proto::PlaceTablet> {
+    let tablets = &view.whole.tablets;
+    let tablet = tablets.iter().find(|it| it.group == arguments.tablet);
+    let tablet = tablet
+        .ok_or_else(|| Error::not_found(format!("there is no tablet {}", arguments.tablet)))?;
+    let present = tablet.replicas.iter().filter(|replica| !replica.leaving);
+    let mut nodes: Vec<u32> = present.map(|replica| replica.node).collect();
+    let at = nodes.iter().position(|node| *node == arguments.from);
+    let at = at.ok_or_else(|| {
+        Error::invalid(format!(
+            "tablet {} is not on node n{}",
+            arguments.tablet, arguments.from
+        ))
+    })?;
+    if nodes.contains(&arguments.to) {
+        return Err(Error::invalid(format!(
+            "tablet {} is on node n{} already",
+            arguments.tablet, arguments.to
+        )));
+    }
+    if let Some(node) = nodes.get_mut(at) {
+        *node = arguments.to;
+    }
+    Ok(proto::PlaceTablet {
+        group: tablet.group,
+        version: tablet.version,
+        nodes,
+    })
+}
+
+fn text(view: &Overview, width: usize) -> String {
+    let whole = &view.whole;
+    let nodes = view.nodes();
+    let alive = nodes.iter().filter(|node| node.uptime_ms.is_some()).count();
+    let moving = whole.tablets.iter().filter(|it| !it.settled).count();
+    let facts = [
+        format!("cluster {}", hex(&whole.cluster_id)),
+        format!("{alive} of {} answer", counted(nodes.len() as u64, "node")),
+        counted(whole.tablets.len() as u64, "tablet"),
+        format!(
+            "{} wanted",
+            counted(u64::from(whole.replication), "replica")
+        ),
+        format!("{moving} moving"),
+        format!("decided up to {}", whole.index),
+    ];
+    let mut text = facts.join(DOT);
+    text.push_str("\n\n");
+    let rows = nodes.into_iter().map(node_row).collect();
+    text.push_str(&grid(&NODE_HEADER, rows, &[4, 5, 6], width));
+    text.push('\n');
+    let rows = view.tablets().into_iter().map(|it| tablet_row(&it));
+    text.push_str(&grid(&TABLET_HEADER, rows.collect(), &[0, 4, 5], width));
+    let troubles = view.troubles();
+    text.push('\n');
+    if troubles.is_empty() {
+        text.push_str("all is well\n");
+    }
+    for trouble in troubles {
+        text.extend(["! ", &trouble.what, "\n"]);
+    }
+    text
+}
+
+fn node_row(node: NodeFacts) -> Vec<String> {
+    vec![
+        format!("n{}", node.number),
+        node.state.to_owned(),
+        node.place,
+        node.address,
+        node.tablets.to_string(),
+        node.leads.to_string(),
+        bytes(node.bytes),
+        node.role.to_owned(),
+        node.uptime_ms.map_or_else(
+            || "-".to_owned(),
+            |uptime_ms| duration(uptime_ms.saturating_mul(1000)),
+        ),
+    ]
+}
+
+fn tablet_row(tablet: &TabletFacts) -> Vec<String> {
+    let replica = |replica: &ReplicaFacts| {
+        let mut text = format!("n{}", replica.node);
+        for (mark, applies) in [
+            ("*", replica.leads),
+            ("!", replica.is_silent),
+            (" leaves", replica.leaves),
+        ] {
+            if applies {
+                text.push_str(mark);
             }
-        }
-        Err(last)
-    }
-
-    /// Asks every node of itself, all at the same time.
-    async fn around(contacts: &Contacts, address: String, whole: proto::DescribeResponse) -> Self {
-        let asking = whole.nodes.iter().map(|node| async {
-            let place = node.place.clone().unwrap_or_default();
-            let said = if node.node == whole.node {
-                Ok(whole.clone())
-            } else if node.state() == proto::NodeState::Gone || place.rpc_address.is_empty() {
-                Err(Error::new(ErrorKind::Unavailable, "it is gone"))
-            } else {
-                contacts.describe(&place.rpc_address, DESCRIBE_LIMIT).await
-            };
-            (node.node, said)
-        });
-        let own = join_all(asking).await.into_iter().collect();
-        Self {
-            address,
-            whole,
-            own,
-        }
-    }
-
-    fn moved(&self, arguments: &Move) -> Result<proto::PlaceTablet> {
-        let tablets = &self.whole.tablets;
-        let tablet = tablets.iter().find(|it| it.group == arguments.tablet);
-        let tablet = tablet
-            .ok_or_else(|| Error::not_found(format!("there is no tablet {}", arguments.tablet)))?;
-        let present = tablet.replicas.iter().filter(|replica| !replica.leaving);
-        let mut nodes: Vec<u32> = present.map(|replica| replica.node).collect();
-        let at = nodes.iter().position(|node| *node == arguments.from);
-        let at = at.ok_or_else(|| {
-            Error::invalid(format!(
-                "tablet {} is not on node n{}",
-                arguments.tablet, arguments.from
-            ))
-        })?;
-        if nodes.contains(&arguments.to) {
-            return Err(Error::invalid(format!(
-                "tablet {} is on node n{} already",
-                arguments.tablet, arguments.to
-            )));
-        }
-        if let Some(node) = nodes.get_mut(at) {
-            *node = arguments.to;
-        }
-        Ok(proto::PlaceTablet {
-            group: tablet.group,
-            version: tablet.version,
-            nodes,
-        })
-    }
-
-    /// Who leads a tablet, by what its replicas say: a leader knows itself.
-    fn leader(&self, group: u64) -> Option<u32> {
-        let said = self
-            .own
-            .iter()
-            .filter_map(|(node, said)| Some((node, said.as_ref().ok()?)));
-        let mut leads = said.filter(|(node, said)| {
-            let mut tablets = said.tablets.iter();
-            tablets.any(|tablet| tablet.group == group && tablet.leader == **node)
-        });
-        leads.next().map(|(node, _)| *node)
-    }
-
-    fn local(&self, node: u32, group: u64) -> Option<&proto::TabletStatus> {
-        let said = self.own.get(&node)?.as_ref().ok()?;
-        let tablet = said.tablets.iter().find(|tablet| tablet.group == group)?;
-        tablet.local.as_ref()
-    }
-
-    fn is_silent(&self, node: u32) -> bool {
-        !self.own.get(&node).is_some_and(Result::is_ok)
-    }
-
-    /// What an operator has to look at, most urgent first.
-    fn troubles(&self) -> Vec<String> {
-        let mut troubles = Vec::new();
-        for tablet in &self.whole.tablets {
-            if self.leader(tablet.group).is_none() {
-                troubles.push(format!("tablet {} has no leader", tablet.group));
-            }
-        }
-        for node in &self.whole.nodes {
-            if node.state() != proto::NodeState::Gone && self.is_silent(node.node) {
-                troubles.push(format!("node n{} does not answer", node.node));
-            }
-        }
-        let wanted = usize::try_from(self.whole.replication).unwrap_or(0);
-        let few = self.whole.tablets.iter().filter(|tablet| {
-            let present = tablet.replicas.iter().filter(|replica| !replica.leaving);
-            present
-                .filter(|replica| !self.is_silent(replica.node))
-                .count()
-                < wanted
-        });
-        let few = few.count();
-        if few > 0 {
-            let tablets = counted(few as u64, "tablet");
-            troubles.push(format!("{tablets} with fewer than {wanted} live replicas"));
-        }
-        troubles
-    }
-
-    fn text(&self, width: usize) -> String {
-        let whole = &self.whole;
-        let id = hex(&whole.cluster_id);
-        let alive = whole
-            .nodes
-            .iter()
-            .filter(|node| !self.is_silent(node.node))
-            .count();
-        let moving = whole
-            .tablets
-            .iter()
-            .filter(|tablet| !tablet.settled)
-            .count();
-        let facts = [
-            format!("cluster {id}"),
-            format!(
-                "{alive} of {} answer",
-                counted(whole.nodes.len() as u64, "node")
-            ),
-            counted(whole.tablets.len() as u64, "tablet"),
-            format!(
-                "{} wanted",
-                counted(u64::from(whole.replication), "replica")
-            ),
-            format!("{moving} moving"),
-            format!("decided up to {}", whole.index),
-        ];
-        let mut text = facts.join(DOT);
-        text.push_str("\n\n");
-        text.push_str(&grid(&NODE_HEADER, self.node_rows(), &[4, 5, 6], width));
-        text.push('\n');
-        text.push_str(&grid(&TABLET_HEADER, self.tablet_rows(), &[0, 4, 5], width));
-        let troubles = self.troubles();
-        text.push('\n');
-        if troubles.is_empty() {
-            text.push_str("all is well\n");
-        }
-        for trouble in troubles {
-            text.extend(["! ", &trouble, "\n"]);
         }
         text
-    }
+    };
+    let replicas: Vec<String> = tablet.replicas.iter().map(replica).collect();
+    vec![
+        tablet.group.to_string(),
+        format!("{:016x}", tablet.first_token),
+        replicas.join(" "),
+        if tablet.is_settled {
+            "settled"
+        } else {
+            "moving"
+        }
+        .to_owned(),
+        tablet.applied.to_string(),
+        tablet.behind.to_string(),
+        tablet.bytes.map_or_else(|| "-".to_owned(), bytes),
+    ]
+}
 
-    fn node_rows(&self) -> Vec<Vec<String>> {
-        let row = |node: &proto::ClusterNode| {
-            let place = node.place.clone().unwrap_or_default();
-            let held = |tablet: &&proto::ClusterTablet| {
-                tablet
-                    .replicas
-                    .iter()
-                    .any(|replica| replica.node == node.node)
-            };
-            let tablets = self.whole.tablets.iter().filter(held);
-            let leads = tablets
-                .clone()
-                .filter(|tablet| self.leader(tablet.group) == Some(node.node));
-            let size = tablets
-                .clone()
-                .filter_map(|it| self.local(node.node, it.group));
-            let size: u64 = size
-                .map(|local| local.sstable_bytes + local.memtable_bytes)
-                .sum();
-            let said = self.own.get(&node.node).and_then(|said| said.as_ref().ok());
-            let state = match node.state() {
-                proto::NodeState::Up if said.is_none() => "silent",
-                proto::NodeState::Up => "up",
-                proto::NodeState::Draining if said.is_none() => "draining, silent",
-                proto::NodeState::Draining => "draining",
-                proto::NodeState::Gone => "gone",
-            };
-            let role = match (self.whole.leader == node.node, node.votes) {
-                (true, _) => "leader",
-                (false, true) => "voter",
-                (false, false) => "follower",
-            };
-            let where_it_is = [place.region.as_str(), place.zone.as_str()];
-            let named: Vec<&str> = where_it_is
-                .into_iter()
-                .filter(|it| !it.is_empty())
-                .collect();
-            vec![
-                format!("n{}", node.node),
-                state.to_owned(),
-                named.join("/"),
-                place.rpc_address,
-                tablets.count().to_string(),
-                leads.count().to_string(),
-                bytes(size),
-                role.to_owned(),
-                said.map_or_else(
-                    || "-".to_owned(),
-                    |said| duration(said.uptime_ms.saturating_mul(1000)),
-                ),
-            ]
-        };
-        self.whole.nodes.iter().map(row).collect()
-    }
-
-    fn tablet_rows(&self) -> Vec<Vec<String>> {
-        let row = |tablet: &proto::ClusterTablet| {
-            let leader = self.leader(tablet.group);
-            let replica = |replica: &proto::TabletReplica| {
-                let mut text = format!("n{}", replica.node);
-                if leader == Some(replica.node) {
-                    text.push('*');
-                }
-                if self.is_silent(replica.node) {
-                    text.push('!');
-                }
-                if replica.leaving {
-                    text.push_str(" leaves");
-                }
-                text
-            };
-            let replicas: Vec<String> = tablet.replicas.iter().map(replica).collect();
-            let nodes = tablet.replicas.iter().map(|replica| replica.node);
-            let applied = nodes
-                .clone()
-                .filter_map(|node| self.local(node, tablet.group));
-            let applied: Vec<u64> = applied.map(|local| local.applied_index).collect();
-            let most = applied.iter().max().copied().unwrap_or(0);
-            let least = applied.iter().min().copied().unwrap_or(0);
-            let size = leader.and_then(|node| self.local(node, tablet.group));
-            vec![
-                tablet.group.to_string(),
-                format!("{:016x}", tablet.first_token),
-                replicas.join(" "),
-                if tablet.settled { "settled" } else { "moving" }.to_owned(),
-                most.to_string(),
-                (most - least).to_string(),
-                size.map_or_else(
-                    || "-".to_owned(),
-                    |it| bytes(it.sstable_bytes + it.memtable_bytes),
-                ),
-            ]
-        };
-        self.whole.tablets.iter().map(row).collect()
-    }
-
-    fn json(&self) -> serde_json::Value {
-        let nodes = self.whole.nodes.iter().map(|node| {
-            let place = node.place.clone().unwrap_or_default();
+fn json(view: &Overview) -> serde_json::Value {
+    let whole = &view.whole;
+    let nodes = whole.nodes.iter().map(|node| {
+        let place = node.place.clone().unwrap_or_default();
+        json!({
+            "node": node.node, "answers": !view.is_silent(node.node),
+            "state": node.state().as_str_name().trim_start_matches("NODE_STATE_").to_lowercase(),
+            "node_address": place.node_address, "rpc_address": place.rpc_address,
+            "zone": place.zone, "region": place.region, "votes": node.votes,
+        })
+    });
+    let tablets = whole.tablets.iter().map(|tablet| {
+        let replicas = tablet.replicas.iter().map(|replica| {
+            let local = view.local(replica.node, tablet.group);
             json!({
-                "node": node.node, "answers": !self.is_silent(node.node),
-                "state": node.state().as_str_name().trim_start_matches("NODE_STATE_").to_lowercase(),
-                "node_address": place.node_address, "rpc_address": place.rpc_address,
-                "zone": place.zone, "region": place.region, "votes": node.votes,
-            })
-        });
-        let tablets = self.whole.tablets.iter().map(|tablet| {
-            let replicas = tablet.replicas.iter().map(|replica| {
-                let local = self.local(replica.node, tablet.group);
-                json!({
-                    "node": replica.node, "generation": replica.generation, "leaving": replica.leaving,
-                    "applied_index": local.map(|local| local.applied_index),
-                    "bytes": local.map(|local| local.sstable_bytes + local.memtable_bytes),
-                })
-            });
-            json!({
-                "group": tablet.group, "first_token": tablet.first_token, "last_token": tablet.last_token,
-                "version": tablet.version, "settled": tablet.settled, "leader": self.leader(tablet.group),
-                "replicas": replicas.collect::<Vec<_>>(),
+                "node": replica.node, "generation": replica.generation, "leaving": replica.leaving,
+                "applied_index": local.map(|local| local.applied_index),
+                "bytes": local.map(|local| local.sstable_bytes + local.memtable_bytes),
             })
         });
         json!({
-            "cluster_id": hex(&self.whole.cluster_id),
-            "replication": self.whole.replication, "index": self.whole.index,
-            "leader": self.whole.leader, "nodes": nodes.collect::<Vec<_>>(), "tablets": tablets.collect::<Vec<_>>(),
-            "troubles": self.troubles(),
+            "group": tablet.group, "first_token": tablet.first_token, "last_token": tablet.last_token,
+            "version": tablet.version, "settled": tablet.settled, "leader": view.leader(tablet.group),
+            "replicas": replicas.collect::<Vec<_>>(),
         })
-    }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes
-        .iter()
-        .fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
+    });
+    let troubles = view.troubles().into_iter().map(|it| it.what);
+    json!({
+        "cluster_id": hex(&whole.cluster_id),
+        "replication": whole.replication, "index": whole.index,
+        "leader": whole.leader, "nodes": nodes.collect::<Vec<_>>(), "tablets": tablets.collect::<Vec<_>>(),
+        "troubles": troubles.collect::<Vec<_>>(),
+    })
 }
 
 const NODE_HEADER: [&str; 9] = [

@@ -9,7 +9,7 @@ mod connect;
 mod describe;
 mod progress;
 mod query;
-mod render;
+pub(crate) mod render;
 mod screen;
 mod serve;
 mod session;
@@ -23,20 +23,21 @@ use crate::cli::connect::Target;
 use crate::cli::screen::Screen;
 use crate::cli::settings::Asked;
 use crate::db::options::{ClusterOptions, EmbeddedOptions};
+use crate::db::statement::Consistency;
 use crate::error::Error;
 use crate::rpc::client::url;
-use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-
 use std::time::Duration;
+
 /// Where a server listens and a client connects when nothing else is said.
 const ADDRESS_DEFAULT: &str = "127.0.0.1:7400";
-
 /// How long threads that work on files are waited for when the program ends.
 const THREADS_LIMIT: Duration = Duration::from_secs(1);
+
 /// A replicated wide-column database in one program.
 #[derive(Debug, Parser)]
 #[command(
@@ -248,6 +249,28 @@ struct Query {
     /// Comma-separated values with a header
     #[arg(long)]
     csv: bool,
+    /// What reads must have seen: one (any replica answers with what it has, also when most are lost), quorum
+    /// (everything acknowledged before) or serial (the same, confirmed by a round)
+    #[arg(long, value_enum, value_name = "LEVEL", default_value = "quorum")]
+    consistency: Level,
+}
+
+/// [`Consistency`] as an option.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Level {
+    One,
+    Quorum,
+    Serial,
+}
+
+impl From<Level> for Consistency {
+    fn from(level: Level) -> Self {
+        match level {
+            Level::One => Self::One,
+            Level::Quorum => Self::Quorum,
+            Level::Serial => Self::Serial,
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -331,6 +354,8 @@ pub fn main() -> ExitCode {
         Command::Cluster(command) => runtime.block_on(cluster::run(command, &screen)),
         Command::Tablet(command) => tablet::run(&command, &screen),
     };
+    // A read of a file that does not come to an end must not keep the process.
+    runtime.shutdown_timeout(THREADS_LIMIT);
     exit(outcome, &screen)
 }
 
@@ -354,8 +379,6 @@ fn error_chain(error: &Error) -> String {
         let text = source.to_string();
         // A cause that was translated says the same words.
         if !line.ends_with(&text) {
-    // A read of a file that does not come to an end must not keep the process.
-    runtime.shutdown_timeout(THREADS_LIMIT);
             line.push_str(": ");
             line.push_str(&text);
         }

@@ -27,6 +27,7 @@ pub(crate) async fn run(arguments: Query, screen: &Screen) -> Result<(), Stop> {
         (_, true) => Format::Csv,
         _ => Format::Table,
     };
+    session.consistency = arguments.consistency.into();
     session.has_footer = session.format == Format::Table && screen.is_terminal();
     let statements = split(&text)?;
     if statements.is_empty() {

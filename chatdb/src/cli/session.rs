@@ -6,7 +6,7 @@ use crate::cli::screen::Screen;
 use crate::cli::split::split;
 use crate::cli::{Stop, error_chain};
 use crate::db::Db;
-use crate::db::statement::Statement;
+use crate::db::statement::{Consistency, Statement};
 use crate::db::status::Schema;
 use crate::error::{Error, Result};
 use crate::result::{QueryStats, ResultSet};
@@ -43,6 +43,7 @@ pub(crate) struct Session {
     pub(crate) keyspace: Option<String>,
     pub(crate) format: Format,
     pub(crate) has_footer: bool,
+    pub(crate) consistency: Consistency,
     source_depth: usize,
 }
 
@@ -76,6 +77,7 @@ impl Session {
             keyspace,
             format: Format::Table,
             has_footer: true,
+            consistency: Consistency::default(),
             source_depth: 0,
         }
     }
@@ -180,7 +182,9 @@ impl Session {
             Paging::Ask => PAGE_ROWS_SHOWN,
             Paging::All => PAGE_ROWS_PIPED,
         };
-        let mut statement = Statement::new(text.to_owned()).page_size(page_rows);
+        let mut statement = Statement::new(text.to_owned())
+            .page_size(page_rows)
+            .consistency(self.consistency);
         if let Some(keyspace) = &self.keyspace {
             statement = statement.keyspace(keyspace.clone());
         }

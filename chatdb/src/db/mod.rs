@@ -10,10 +10,11 @@ use crate::db::statement::Statement;
 use crate::db::status::{Schema, Status};
 use crate::error::{Error, Result};
 use crate::node::Node;
+use crate::overview::page;
 use crate::result::ResultSet;
 use crate::rpc::client::RemoteDb;
 use crate::stream::subscription::{SubscribeOptions, Subscription};
-use crate::telemetry::server::{HealthCheck, MetricsServer};
+use crate::telemetry::server::{HealthCheck, MetricsServer, StatusPage};
 use crate::telemetry::{NodeCollector, NodeMetrics};
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -137,7 +138,8 @@ impl Db {
         }
     }
 
-    /// Serves `/metrics` and `/healthz` on `listen`, see [`MetricsServer`].
+    /// Serves `/metrics` and `/healthz` on `listen`, and of an embedded database the status of its cluster
+    /// as a page at `/`; see [`MetricsServer`].
     pub async fn serve_metrics(&self, listen: SocketAddr) -> Result<MetricsServer> {
         let mut registry = Registry::default();
         self.register_metrics(&mut registry);
@@ -146,7 +148,15 @@ impl Db {
             let db = db.clone();
             Box::pin(async move { db.check_health().await })
         });
-        MetricsServer::start(listen, registry, health).await
+        let status = self.node().map(|node| {
+            let node = Arc::clone(node);
+            let page: StatusPage = Arc::new(move || {
+                let node = Arc::clone(&node);
+                Box::pin(async move { page::render(&node.overview().await) })
+            });
+            page
+        });
+        MetricsServer::start_with(listen, registry, health, status).await
     }
 
     /// The node of an embedded database.
@@ -165,6 +175,14 @@ impl Db {
         }
     }
 
+    /// Prepares the embedded database for [`close`](Self::close): a node of a cluster hands what it leads
+    /// to others, within a few seconds, and goes on answering.
+    pub(crate) async fn retire(&self) {
+        if let Form::Embedded(node) = &self.form {
+            node.retire().await;
+        }
+    }
+
     /// Stops the embedded database, or lets go of the remote one. Nothing acknowledged is lost.
     pub async fn close(&self) -> Result<()> {
         match &self.form {
@@ -175,14 +193,6 @@ impl Db {
 
     /// Waits until the embedded database can no longer work, for example because its disk failed,
     /// and tells why. The process should exit and start again. Never returns for a remote one.
-    /// Prepares the embedded database for [`close`](Self::close): a node of a cluster hands what it leads
-    /// to others, within a few seconds, and goes on answering.
-    pub(crate) async fn retire(&self) {
-        if let Form::Embedded(node) = &self.form {
-            node.retire().await;
-        }
-    }
-
     pub async fn failed(&self) -> Error {
         match &self.form {
             Form::Embedded(node) => node.failed().await,

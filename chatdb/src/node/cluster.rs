@@ -5,19 +5,22 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::group0::{NodePlace, REPLICATION_MAX, SystemCommand, Topology};
 use crate::node::Node;
 use crate::node::decide::Decided;
+use crate::node::environment::disk_room;
 use crate::node::steward::{LAG_MAX, SILENCE_MAX};
+use crate::overview::Overview;
+use crate::rpc::cluster::described;
 use bytes::Bytes;
 use raft::{NodeId, ReplicaId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long a leader may take to hand one group over.
+/// How long a leader may take to hand one group over to one other, and how long all of it may take.
 const HAND_OVER_LIMIT: Duration = Duration::from_secs(2);
+const HAND_OVER_ALL_LIMIT: Duration = Duration::from_secs(4);
 
 /// What a node that joined is told.
 #[derive(Clone, Debug)]
-const HAND_OVER_ALL_LIMIT: Duration = Duration::from_secs(4);
 pub(crate) struct Joined {
     pub(crate) cluster_id: u128,
     pub(crate) node: NodeId,
@@ -39,6 +42,10 @@ pub(crate) struct Description {
     /// This node's replicas and the leaders that they know of.
     pub(crate) tablets: BTreeMap<u64, (Option<NodeId>, TabletStatus)>,
     pub(crate) uptime_ms: u64,
+    /// Bytes of the shared log.
+    pub(crate) log_bytes: u64,
+    /// Free bytes and all bytes of the disk under the data.
+    pub(crate) disk: Option<(u64, u64)>,
 }
 
 impl Node {
@@ -122,7 +129,17 @@ impl Node {
             topology,
             tablets,
             uptime_ms: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            log_bytes: self.log.metrics().segment_bytes,
+            disk: disk_room(&self.options.data),
         }
+    }
+
+    /// The whole cluster, by what every node of it says.
+    pub(crate) async fn overview(&self) -> Overview {
+        let place = self.options.cluster.as_ref();
+        let address = place.map_or_else(String::new, |it| it.rpc_address.clone());
+        let whole = described(&self.describe());
+        Overview::around(&self.decider.contacts, address, whole).await
     }
 
     /// Hands the leadership of every group to another voter, so that nobody has to notice that this

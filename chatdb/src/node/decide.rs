@@ -45,7 +45,7 @@ pub(crate) struct Decider {
     pub(super) cluster_id: u128,
     group0: Group,
     system: Arc<System>,
-    contacts: Arc<Contacts>,
+    pub(super) contacts: Arc<Contacts>,
     hearing: Hearing,
 }
 

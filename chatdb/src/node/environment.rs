@@ -1,5 +1,6 @@
-//! Where the wall clock and randomness enter this crate.
+//! Where the wall clock, randomness and what the file system tells of itself enter this crate.
 
+use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Milliseconds since 1970; 0 on a clock that stands before it.
@@ -14,4 +15,16 @@ pub(crate) fn now_ms() -> u64 {
 /// A random number that is not zero.
 pub(crate) fn random() -> u128 {
     uuid::Uuid::new_v4().as_u128().max(1)
+}
+
+/// Bytes of the file system under a directory that may still be written, and those together with what is
+/// written; `None` when it does not tell.
+pub(crate) fn disk_room(dir: &Path) -> Option<(u64, u64)> {
+    let told = rustix::fs::statvfs(dir).ok()?;
+    let written = told.f_blocks.saturating_sub(told.f_bfree);
+    let bytes = |blocks: u64| blocks.saturating_mul(told.f_frsize);
+    Some((
+        bytes(told.f_bavail),
+        bytes(told.f_bavail.saturating_add(written)),
+    ))
 }

@@ -235,7 +235,8 @@ impl ClusterService {
     }
 }
 
-fn described(description: &Description) -> proto::DescribeResponse {
+/// A description as it is sent.
+pub(crate) fn described(description: &Description) -> proto::DescribeResponse {
     let topology = &description.topology;
     let nodes = topology
         .nodes
@@ -269,6 +270,7 @@ fn described(description: &Description) -> proto::DescribeResponse {
             local: local.map(|local| tablet_to(&local.1)),
         }
     });
+    let (disk_free_bytes, disk_bytes) = description.disk.unwrap_or_default();
     proto::DescribeResponse {
         cluster_id: Bytes::copy_from_slice(&description.cluster_id.to_be_bytes()),
         node: description.node.0,
@@ -279,6 +281,9 @@ fn described(description: &Description) -> proto::DescribeResponse {
         tablets: tablets.collect(),
         uptime_ms: description.uptime_ms,
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        log_bytes: description.log_bytes,
+        disk_free_bytes,
+        disk_bytes,
     }
 }
 

@@ -1,9 +1,9 @@
-//! `/metrics` and `/healthz` over HTTP, on a listener of their own.
+//! `/metrics` and `/healthz` over HTTP, and for a person a page at `/`, on a listener of their own.
 //!
 //! # Who may read
 //!
-//! There is no password. The pages hold numbers and no names, but how busy a community is, is nobody's
-//! business, so nothing listens unless it is asked to, and the documented address is loopback. A page
+//! There is no password. The pages hold numbers, and the one at `/` the addresses and zones of nodes; no
+//! keyspace, table, topic or key. But how busy a community is, is nobody's business, so nothing listens unless it is asked to, and the documented address is loopback. A page
 //! in the browser of somebody on this machine must not read it either: on a loopback address, requests
 //! that name another host than an address or `localhost` are refused (a name that an attacker points
 //! at 127.0.0.1), and no answer allows other origins. Only `GET` and `HEAD` are answered, to whoever
@@ -15,7 +15,7 @@ use axum::extract::{Request, State};
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
-use axum::response::{IntoResponse, Response};
+use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use futures::future::BoxFuture;
 use prometheus_client::registry::Registry;
@@ -31,6 +31,9 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 /// Tells whether the process can do its work, and if not, why.
 pub type HealthCheck = Arc<dyn Fn() -> BoxFuture<'static, Result<()>> + Send + Sync>;
 
+/// Writes the page at `/`.
+pub(crate) type StatusPage = Arc<dyn Fn() -> BoxFuture<'static, String> + Send + Sync>;
+
 /// A running server of `/metrics` and `/healthz`. Dropping it stops it without waiting.
 #[derive(Debug)]
 pub struct MetricsServer {
@@ -44,6 +47,7 @@ pub struct MetricsServer {
 struct Pages {
     registry: Arc<Registry>,
     health: HealthCheck,
+    status: Option<StatusPage>,
     is_loopback: bool,
 }
 
@@ -53,6 +57,16 @@ impl MetricsServer {
         listen: SocketAddr,
         registry: Registry,
         health: HealthCheck,
+    ) -> Result<Self> {
+        Self::start_with(listen, registry, health, None).await
+    }
+
+    /// The same with a page at `/`.
+    pub(crate) async fn start_with(
+        listen: SocketAddr,
+        registry: Registry,
+        health: HealthCheck,
+        status: Option<StatusPage>,
     ) -> Result<Self> {
         let cannot = |cause: std::io::Error| {
             let message = format!("cannot listen on {listen} for metrics: {cause}");
@@ -66,9 +80,11 @@ impl MetricsServer {
         let pages = Pages {
             registry: Arc::new(registry),
             health,
+            status,
             is_loopback: address.ip().is_loopback(),
         };
         let router = Router::new()
+            .route("/", get(person))
             .route("/metrics", get(metrics))
             .route("/healthz", get(healthz))
             .layer(middleware::from_fn_with_state(pages.clone(), guard))
@@ -149,6 +165,19 @@ fn encode(registry: &Registry) -> std::result::Result<String, std::fmt::Error> {
     let mut text = String::new();
     prometheus_client::encoding::text::encode(&mut text, registry)?;
     Ok(text)
+}
+
+/// The page for a person.
+async fn person(State(pages): State<Pages>) -> Response {
+    let Some(page) = &pages.status else {
+        let message = "here are /metrics and /healthz\n";
+        return (StatusCode::NOT_FOUND, message).into_response();
+    };
+    // Nothing but the page itself: no script, nothing from elsewhere, in nobody's frame.
+    let policy =
+        "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'";
+    let headers = [(header::CONTENT_SECURITY_POLICY, policy)];
+    (headers, Html(page().await)).into_response()
 }
 
 /// `ok`, or what is wrong.

@@ -1,5 +1,6 @@
 //! Several nodes in one process, over loopback.
 
+use crate::metrics_page::get;
 use chatdb::{
     ClusterOptions, Db, EmbeddedOptions, ErrorKind, Result, ResultSet, Server, Statement, Value,
 };
@@ -265,6 +266,43 @@ async fn rows_whose_entries_are_purged_reach_new_replicas_as_a_snapshot() {
             .await;
         }
     }
+    for node in nodes {
+        node.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_status_page_of_a_node_tells_of_the_whole_cluster_and_in_words_what_is_wrong() {
+    let mut nodes = cluster_of_three(4).await;
+    let any = "127.0.0.1:0".parse().expect("an address");
+    let server = nodes[0].db.serve_metrics(any).await.expect("a page");
+    let page = async || get(server.address(), "/").await;
+    // The disk that the tests run on may be nearly full.
+    let is_well = async || {
+        let body = page().await.1;
+        let ill = ["does not answer", "has no leader", "live replicas"];
+        !ill.iter().any(|words| body.contains(words))
+    };
+    eventually("all is well", is_well).await;
+    let (status, body) = page().await;
+    assert_eq!(status, "HTTP/1.1 200 OK");
+    assert!(body.contains("<dd>3 of 3</dd>"), "{body}");
+    for node in &nodes {
+        assert!(body.contains(&node.address()), "{body}");
+    }
+    assert_eq!(body.matches("class=\"chip leads\"").count(), 4, "{body}");
+    assert!(!body.contains("<script"), "{body}");
+
+    let gone = nodes.remove(2).stop().await;
+    eventually("it says what is wrong", async || {
+        let body = page().await.1;
+        let few = "<strong>4 tablets with fewer than 3 live replicas.</strong>";
+        body.contains("<strong>Node n3 does not answer.</strong>") && body.contains(few)
+    })
+    .await;
+    nodes.push(gone.start().await);
+    eventually("all is well again", is_well).await;
+    drop(server);
     for node in nodes {
         node.stop().await;
     }

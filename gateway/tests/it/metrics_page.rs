@@ -94,8 +94,9 @@ fn document(page: &Page) -> String {
          Written by `UPDATE=1 cargo test -p gateway --test it metrics` from the page that a server shows; a test fails when it is\n\
          stale. `flux serve --metrics-listen 127.0.0.1:8081` and `chatdb serve --metrics-listen 127.0.0.1:7401` serve the page on\n\
          `/metrics` (OpenMetrics text, which Prometheus reads) and on `/healthz` whether the process can do its work: 200, or 503\n\
-         with the reason. Nothing listens unless it is asked to. There is no password: keep the address on loopback or behind a\n\
-         firewall. No label holds a name, a topic or a key. `deploy/grafana/flux.json` is a dashboard over these names.\n\n\
+         with the reason. That of chatdb has the status of the whole cluster for a person at `/`. Nothing listens unless it is\n\
+         asked to. There is no password: keep the address on loopback or behind a firewall. No label holds a name, a topic or a\n\
+         key. `deploy/grafana/flux.json` is a dashboard over these names.\n\n\
          Counters start at zero with the process. Names in `_seconds` are histograms: `_bucket`, `_sum` and `_count`. A tablet\n\
          is one engine; group 0 holds the schema and has none. A server over a remote database shows `flux_` only; the rest is\n\
          on the page of the database.\n",
