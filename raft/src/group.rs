@@ -107,6 +107,13 @@ impl Group {
         self.0.replica.group
     }
 
+    /// Runs for election now, without waiting for a leader to fall silent: for a new group of which
+    /// everybody knows that it has none yet.
+    pub async fn campaign(&self) -> Result<()> {
+        let asked = self.0.raft.trigger().elect(false).await;
+        asked.map_err(|_| self.0.replica.stopped())
+    }
+
     /// Offers `command` to the group and waits until it is committed, durable and applied.
     ///
     /// Dropping the future does not take the command back. Errors: `Invalid` (too large),

@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 use crate::error::{Error, ErrorKind, Result};
 use crate::group::Group;
 use crate::guard::ReadPolicy;
-use crate::id::{GroupId, LogId, ReplicaId};
+use crate::id::{GroupId, LeaderId, LogId, ReplicaId};
 use crate::log_driver::Kick;
 use crate::membership::Membership;
 use crate::types::{from_raft_membership, to_raft_membership};
@@ -61,7 +61,8 @@ pub(crate) fn check(
     }
     // A raft snapshot that was installed just before a crash is ahead of its own log. That log has at
     // least the vote of the leader that sent it.
-    if let Some(applied) = applied
+    // A new group that was seeded has neither until its first election.
+    if let Some(applied) = applied.filter(|applied| applied.leader != LeaderId::default())
         && state.vote.is_none()
         && state.last.is_none_or(|last| last.index < applied.index)
     {

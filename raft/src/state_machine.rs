@@ -1,5 +1,6 @@
 //! What a group's owner gives: the state that commands change.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,7 +9,8 @@ use bytes::Bytes;
 use lsm::vfs::Vfs;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::id::LogId;
+use crate::id::{LeaderId, LogId, ReplicaId};
+use crate::membership::{Membership, StoredMembership};
 
 /// How far the durable state of a state machine reaches.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,6 +19,33 @@ pub struct Applied {
     pub id: Option<LogId>,
     /// The bytes last given to [`StateMachine::apply_membership`] at or before `id`; empty if none.
     pub membership: Bytes,
+}
+
+impl Applied {
+    /// What the replicas of a new group have in common before its first entry, when they do not begin
+    /// empty: entries begin behind `index`, and `voters` are the members. Each replica is opened with
+    /// [`Host::join_group`](crate::Host::join_group) on its copy of that state. One that has no copy
+    /// joins empty and is sent the state.
+    ///
+    /// Safe because every member that may be elected knows the members, and so has the state.
+    pub fn seed(index: u64, voters: BTreeSet<ReplicaId>) -> Result<Self> {
+        let id = LogId {
+            leader: LeaderId::default(),
+            index,
+        };
+        let membership = Membership {
+            voters: vec![voters],
+            learners: BTreeSet::new(),
+        };
+        let stored = StoredMembership {
+            id: Some(id),
+            membership,
+        };
+        Ok(Self {
+            id: Some(id),
+            membership: stored.encode()?,
+        })
+    }
 }
 
 /// Where the files of raft snapshots lie: those that are being sent, and those that are received.

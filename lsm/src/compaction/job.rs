@@ -73,11 +73,12 @@ struct OpenPartition<'a, O> {
     is_begun: bool,
 }
 
-/// Merges `inputs`, which with `outside` are all files of one table and window.
+/// Merges `inputs`, which with `outside` are all files of one table and window, as far as they lie
+/// between the first and the last of `tokens`.
 pub(crate) fn merge_files(
-    inputs: &[Arc<TableFile>],
-    outside: &[Arc<TableFile>],
+    (inputs, outside): (&[Arc<TableFile>], &[Arc<TableFile>]),
     epochs: &Epochs,
+    (first_token, last_token): (u64, u64),
     now_ms: u64,
     output: &mut impl Output,
 ) -> Result<()> {
@@ -97,11 +98,12 @@ pub(crate) fn merge_files(
             next: None,
             window: file.meta.properties.window,
         };
-        input.seek(TableReader::new(Arc::clone(&file.table), None), 0, None)?;
+        let reader = TableReader::new(Arc::clone(&file.table), None);
+        input.seek(reader, first_token, None)?;
         sources.push(input);
     }
     let mut items = 0;
-    while let Some((token, key, window)) = lowest(&sources) {
+    while let Some((token, key, window)) = lowest(&sources).filter(|next| next.0 <= last_token) {
         output.enter(window);
         if output.is_full() {
             output.cut()?;

@@ -45,6 +45,10 @@ pub enum CompactionReason {
     Late,
     /// Much of a file has expired, or was deleted with its placement.
     Purge,
+    /// A file holds no token of the engine any more: dropped unread.
+    ForeignFile,
+    /// A part of a file holds no token of the engine any more.
+    Foreign,
 }
 
 impl CompactionReason {
@@ -60,6 +64,8 @@ impl CompactionReason {
             Self::Seal => "seal",
             Self::Late => "late",
             Self::Purge => "purge",
+            Self::ForeignFile => "foreign_file",
+            Self::Foreign => "foreign",
         }
     }
 }

@@ -48,6 +48,8 @@ pub(crate) struct Situation<'a> {
     pub(crate) now_ms: u64,
     /// Files of the table that may hold rows of this window beside others.
     pub(crate) mixed: &'a [Candidate<'a>],
+    /// The tokens of the engine. What lies outside is somebody else's.
+    pub(crate) tokens: (u64, u64),
 }
 
 /// What to do next in one table and window.
@@ -80,6 +82,7 @@ pub(crate) fn pick_group(files: &[Candidate<'_>], situation: &Situation<'_>) -> 
             Some(_) => tier(&runs, situation),
         })
         .or_else(|| purge(&runs, situation))
+        .or_else(|| foreign(files, &runs, situation))
 }
 
 /// Gives the rows of mixed files to their windows, when those are enough or `is_needed`.
@@ -272,6 +275,31 @@ fn purge(runs: &[Run<'_>], situation: &Situation<'_>) -> Option<Job> {
         }
     }
     None
+}
+
+/// Drops files outside of the engine's tokens, and takes out of others what lies outside.
+fn foreign(files: &[Candidate<'_>], runs: &[Run<'_>], situation: &Situation<'_>) -> Option<Job> {
+    let (first, last) = situation.tokens;
+    let tokens = |file: &Candidate<'_>| {
+        let properties = &file.meta.properties;
+        (properties.first_token, properties.last_token)
+    };
+    let is_outside = |file: &&Candidate<'_>| {
+        let (from, to) = tokens(file);
+        to < first || last < from
+    };
+    let outside: Vec<&Candidate<'_>> = files.iter().filter(is_outside).collect();
+    if !outside.is_empty() {
+        return Some(Job::of(Reason::ForeignFile, &outside));
+    }
+    let juts_out = |file: &&Candidate<'_>| {
+        let (from, to) = tokens(file);
+        from < first || last < to
+    };
+    runs.iter().find_map(|run| {
+        let file = run.files.iter().find(juts_out)?;
+        Some(rewrite(run, file, Reason::Foreign, situation))
+    })
 }
 
 /// A quarter is dead, and the whole file will not be dropped soon anyway.

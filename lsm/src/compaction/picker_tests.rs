@@ -56,6 +56,7 @@ fn pick(files: &[FileMeta], window_ms: Option<u64>, is_over: bool, now_ms: u64) 
         is_half_over: is_over,
         now_ms,
         mixed: &[],
+        tokens: (0, u64::MAX),
     };
     pick_group(&candidates(files), &situation)
 }
@@ -124,6 +125,7 @@ fn what_was_never_merged_waits_for_the_seal_in_the_second_half_of_a_window_up_to
             is_half_over: true,
             now_ms: 0,
             mixed: &[],
+            tokens: (0, u64::MAX),
         };
         summary(pick_group(&candidates(files), &situation))
     };
@@ -257,6 +259,7 @@ fn what_a_placement_deletion_killed_is_purged_when_it_is_a_tenth_of_a_file() {
         is_half_over: true,
         now_ms: 0,
         mixed: &[],
+        tokens: (0, u64::MAX),
     };
     let mut with = candidates(&files);
     with[1].epoch_blocks = files[1].properties.blocks / 10 - 1;

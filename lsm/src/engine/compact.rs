@@ -153,9 +153,7 @@ impl Engine {
         };
         let started = pace.micros();
         let outcome = match pick.job.reason {
-            CompactionReason::ExpiredWindow | CompactionReason::ExpiredFile => {
-                self.discard(&pick)?
-            }
+            reason if is_drop(reason) => self.discard(&pick)?,
             _ => self.merge(&pick, now_ms, pace)?,
         };
         let Some(mut report) = outcome else {
@@ -196,6 +194,7 @@ impl Engine {
         let mut jobs = Vec::new();
         // Tables whose mixed files keep a window from being dropped or purged.
         let mut is_needed = BTreeSet::new();
+        let tokens = self.tokens();
         for (group, files) in &version.files {
             let (table, window) = *group;
             let windowed = tables
@@ -230,6 +229,7 @@ impl Engine {
                 is_half_over,
                 now_ms,
                 mixed: &mixed,
+                tokens,
             };
             let files = candidates(files, &version.epochs);
             let job = pick_group(&files, &situation).filter(|_| is_known);
@@ -302,9 +302,9 @@ impl Engine {
         let version = Arc::clone(&self.state().version);
         let mut outputs = self.outputs(pick, &version.epochs, pace)?;
         let merged = merge_files(
-            &pick.inputs,
-            &pick.outside,
+            (&pick.inputs, &pick.outside),
             &version.epochs,
+            self.tokens(),
             now_ms,
             &mut outputs,
         );
@@ -406,7 +406,9 @@ fn candidates<'a>(files: &'a [Arc<TableFile>], epochs: &Epochs) -> Vec<Candidate
 fn is_drop(reason: CompactionReason) -> bool {
     matches!(
         reason,
-        CompactionReason::ExpiredWindow | CompactionReason::ExpiredFile
+        CompactionReason::ExpiredWindow
+            | CompactionReason::ExpiredFile
+            | CompactionReason::ForeignFile
     )
 }
 

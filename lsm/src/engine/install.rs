@@ -10,6 +10,8 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::checkpoint::{by_identity, read_manifest};
 use super::request::Flushed;
 use super::{Change, Engine};
@@ -38,9 +40,17 @@ impl Engine {
     ///
     /// Reads that have begun go on over the old state.
     pub fn install(&self, from: &Path) -> Result<Flushed> {
+        self.install_as(from, None)
+    }
+
+    /// As [`Self::install`], with other owner bytes than those of the checkpoint, if there are any.
+    pub fn install_as(&self, from: &Path, owner: Option<Bytes>) -> Result<Flushed> {
         let _flushing = self.flushing.lock();
         let _compacting = self.compacting.lock();
-        let (wanted, files) = read_manifest(self.vfs.as_ref(), from)?;
+        let (mut wanted, files) = read_manifest(self.vfs.as_ref(), from)?;
+        if let Some(owner) = owner {
+            wanted.flushed.owner = owner;
+        }
         let mut made = Vec::new();
         let prepared = self
             .prepare(from, &files, &mut made)

@@ -31,6 +31,7 @@ mod recovery;
 mod request;
 mod room;
 mod scan;
+mod spread;
 mod state;
 mod sweep;
 mod write;
@@ -74,6 +75,7 @@ pub struct Engine {
     /// Held while files are merged or dropped.
     compacting: Mutex<()>,
     tables: RwLock<BTreeMap<TableId, TableOptions>>,
+    tokens: Mutex<(u64, u64)>,
     dead_runs: DeadRuns,
     sweeps: sweep::Sweeps,
     dictionaries: dictionaries::Dictionaries,
@@ -111,6 +113,24 @@ impl Engine {
     /// Where the files end: the owner applies the log again from the next index on.
     pub fn flushed(&self) -> Flushed {
         self.state().version.flushed.clone()
+    }
+
+    /// From now on the engine is only asked for partitions with tokens from `first` to `last`: what its
+    /// files hold outside is dropped, file by file, and given back by compaction. Not stored, so the
+    /// owner repeats it after opening. What was outside once must never be asked for again.
+    pub fn set_tokens(&self, first: u64, last: u64) {
+        *self.tokens.lock() = (first, last);
+    }
+
+    /// The first and the last token that the engine is asked for.
+    pub fn tokens(&self) -> (u64, u64) {
+        *self.tokens.lock()
+    }
+
+    /// The first token of about the second half of the data, by bytes in files, and all these bytes;
+    /// inside a file tokens count as even. `None` with less than two tokens.
+    pub fn token_at_half(&self) -> Option<(u64, u64)> {
+        spread::halfway(&self.state().version, self.tokens())
     }
 
     /// Last applied log index; after opening, the flushed one.

@@ -62,6 +62,7 @@ pub(super) fn open(vfs: Arc<dyn Vfs>, dir: &Path, options: EngineOptions) -> Res
         flushing: Mutex::new(()),
         compacting: Mutex::new(()),
         tables: RwLock::new(BTreeMap::new()),
+        tokens: Mutex::new((0, u64::MAX)),
         dead_runs: DeadRuns::new(),
         sweeps: Sweeps::default(),
         dictionaries: Dictionaries::default(),

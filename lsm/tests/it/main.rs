@@ -32,5 +32,6 @@ mod row_room;
 mod snapshots;
 mod sweeps;
 mod testing_page;
+mod tokens;
 mod vfs_contract;
 mod young_files;
