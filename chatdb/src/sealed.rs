@@ -24,14 +24,8 @@ pub(crate) fn unseal<T>(
     what: &str,
     take: impl FnOnce(&mut Reader<'_>) -> std::result::Result<T, DecodeError>,
 ) -> Result<T> {
-    let damaged = |how: &str| Error::corrupt(format!("{what} is damaged: {how}"));
-    let body_len = bytes.len().checked_sub(CHECK_BYTES);
-    let parts = body_len.and_then(|len| bytes.split_at_checked(len));
-    let (body, check) = parts.ok_or_else(|| damaged("it is too short"))?;
-    if check != xxh3_64(body).to_le_bytes() {
-        return Err(damaged("its checksum does not match"));
-    }
-    let mut reader = Reader::new(body);
+    let damaged = |how: &str| damaged(what, how);
+    let mut reader = Reader::new(body_of(bytes, what)?);
     let taken =
         take(&mut reader).map_err(|cause| damaged("its bytes do not decode").with_source(cause))?;
     if reader.is_empty() {
@@ -39,6 +33,22 @@ pub(crate) fn unseal<T>(
     } else {
         Err(damaged("bytes follow its end"))
     }
+}
+
+/// The body of sealed bytes; `what` names them in errors.
+pub(crate) fn body_of<'a>(bytes: &'a [u8], what: &str) -> Result<&'a [u8]> {
+    let body_len = bytes.len().checked_sub(CHECK_BYTES);
+    let parts = body_len.and_then(|len| bytes.split_at_checked(len));
+    let (body, check) = parts.ok_or_else(|| damaged(what, "it is too short"))?;
+    if check == xxh3_64(body).to_le_bytes() {
+        Ok(body)
+    } else {
+        Err(damaged(what, "its checksum does not match"))
+    }
+}
+
+fn damaged(what: &str, how: &str) -> Error {
+    Error::corrupt(format!("{what} is damaged: {how}"))
 }
 
 /// Appends a length or a count.

@@ -99,8 +99,8 @@ pub use cache::{BlockCache, CacheMetrics};
 pub use compaction::{CompactionOutcome, CompactionReason, CompactionReport, MergePace, Unpaced};
 pub use engine::{
     Checkpoint, CheckpointFile, Debt, Engine, FileEntry, FileInfo, Flushed, Growth, Inspection,
-    ReadStats, ScanPage, ScanPartition, ScanPosition, ScanRead, SlicePage, SliceRead, StoredRow,
-    VerifyReport, WindowDigest,
+    ReadStats, ScanPage, ScanPartition, ScanPosition, ScanRead, SlicePage, SliceRead, Spread,
+    StoredRow, VerifyReport, WindowDigest,
 };
 pub use error::{Error, ErrorKind, Result};
 pub use metrics::EngineMetrics;

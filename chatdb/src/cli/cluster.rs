@@ -30,6 +30,8 @@ pub(super) enum Cluster {
     Undrain(OneNode),
     /// Gives up a node that does not come back; its replicas are made again on the others.
     Replace(OneNode),
+    /// Splits a tablet in two, in the middle of its bytes or at a token.
+    Split(Split),
     /// Changes how many replicas each tablet has.
     Replication(Replication),
 }
@@ -66,6 +68,25 @@ pub(super) struct Move {
     /// Stay until it is done
     #[arg(long)]
     wait: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Split {
+    #[command(flatten)]
+    at: At,
+    /// Number of the tablet
+    #[arg(long, value_name = "N")]
+    tablet: u64,
+    /// First token of the upper part, as 16 hexadecimal digits
+    #[arg(long, value_name = "TOKEN", value_parser = token)]
+    token: Option<u64>,
+    /// Stay until it is done
+    #[arg(long)]
+    wait: bool,
+}
+
+fn token(text: &str) -> std::result::Result<u64, String> {
+    u64::from_str_radix(text, 16).map_err(|_| "a token is up to 16 hexadecimal digits".to_owned())
 }
 
 #[derive(Debug, Args)]
@@ -112,6 +133,15 @@ pub(super) async fn run(command: Cluster, screen: &Screen) -> std::result::Resul
         Cluster::Drain(it) => set(&contacts, &it, proto::NodeState::Draining, screen).await,
         Cluster::Undrain(it) => set(&contacts, &it, proto::NodeState::Up, screen).await,
         Cluster::Replace(it) => set(&contacts, &it, proto::NodeState::Gone, screen).await,
+        Cluster::Split(arguments) => {
+            let view = take(&contacts, &arguments.at).await?;
+            let change = Change::Split(proto::SplitTablet {
+                group: arguments.tablet,
+                version: tablet_of(&view, arguments.tablet)?.version,
+                at: arguments.token,
+            });
+            decide(&contacts, &view, change, arguments.wait, screen).await
+        }
         Cluster::Replication(arguments) => {
             let view = take(&contacts, &arguments.at).await?;
             let change = Change::Replication(arguments.count);
@@ -200,11 +230,13 @@ async fn take(contacts: &Contacts, at: &At) -> Result<Overview> {
     Err(last)
 }
 
+fn tablet_of(view: &Overview, group: u64) -> Result<&proto::ClusterTablet> {
+    let found = view.whole.tablets.iter().find(|it| it.group == group);
+    found.ok_or_else(|| Error::not_found(format!("there is no tablet {group}")))
+}
+
 fn moved(view: &Overview, arguments: &Move) -> Result<proto::PlaceTablet> {
-    let tablets = &view.whole.tablets;
-    let tablet = tablets.iter().find(|it| it.group == arguments.tablet);
-    let tablet = tablet
-        .ok_or_else(|| Error::not_found(format!("there is no tablet {}", arguments.tablet)))?;
+    let tablet = tablet_of(view, arguments.tablet)?;
     let present = tablet.replicas.iter().filter(|replica| !replica.leaving);
     let mut nodes: Vec<u32> = present.map(|replica| replica.node).collect();
     let at = nodes.iter().position(|node| *node == arguments.from);

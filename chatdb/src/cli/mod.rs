@@ -178,8 +178,8 @@ impl Membership {
 /// in other programs that take these options.
 #[derive(Clone, Debug, Args)]
 pub struct Storage {
-    /// Tablets of a new database, 1 to 256; an existing one keeps its own
-    #[arg(long, value_name = "N", default_value_t = 4, env = "CHATDB_TABLETS", value_parser = clap::value_parser!(u32).range(1..=256))]
+    /// Tablets of a new database, 1 to 4096; an existing one keeps its own
+    #[arg(long, value_name = "N", default_value_t = 4, env = "CHATDB_TABLETS", value_parser = clap::value_parser!(u32).range(1..=4096))]
     tablets: u32,
     /// Memtables of all tablets together, in MiB; beyond that they are flushed, and writes slow down up to
     /// twice as much. More: fewer and larger files, a longer replay after a crash
@@ -199,6 +199,17 @@ pub struct Storage {
     /// reads and more space on disk meanwhile
     #[arg(long, value_name = "MIB", default_value_t = 1024, env = "CHATDB_COMPACTION_DEBT_MIB", value_parser = clap::value_parser!(u64).range(16..=1 << 20))]
     compaction_debt_mib: u64,
+    /// A tablet with more MiB in files is split in two; 0: never
+    #[arg(long, value_name = "MIB", default_value_t = 16 * 1024, env = "CHATDB_SPLIT_MIB")]
+    split_mib: u64,
+    /// A tablet that is written more MiB a second, for a minute, is split in two; 0: never
+    #[arg(
+        long,
+        value_name = "MIB",
+        default_value_t = 16,
+        env = "CHATDB_SPLIT_LOAD_MIB"
+    )]
+    split_load_mib: u64,
     /// Reads that run at once; eight times as many may wait
     #[arg(long, value_name = "N", default_value_t = 64, env = "CHATDB_CONCURRENT_READS", value_parser = clap::value_parser!(u16).range(1..))]
     concurrent_reads: u16,
@@ -218,6 +229,8 @@ impl Storage {
             log_bytes_max: self.log_mib * MIB,
             stream_retention_bytes: self.stream_retention_mib * MIB,
             compaction_debt_bytes: self.compaction_debt_mib * MIB,
+            split_bytes: self.split_mib * MIB,
+            split_load: self.split_load_mib * MIB,
             concurrent_reads: usize::from(self.concurrent_reads),
             ..defaults
         }

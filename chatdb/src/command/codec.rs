@@ -6,7 +6,8 @@
 
 use super::{
     CELLS_MAX, COMMAND_BYTES_MAX, CellChange, CellComparison, CellPath, CellTest, Guard,
-    NOTE_BYTES_MAX, TOPIC_BYTES_MAX, TOPICS_MAX, WRITES_MAX, Write, WriteCommand, WriteOperation,
+    NOTE_BYTES_MAX, SPLIT_NODES_MAX, Split, TOPIC_BYTES_MAX, TOPICS_MAX, WRITES_MAX, Write,
+    WriteCommand, WriteOperation,
 };
 use crate::error::{Error, Result};
 use crate::types::ScalarType;
@@ -21,7 +22,8 @@ const HAS_REQUEST_ID: u8 = 1;
 const HAS_TOPICS: u8 = 2;
 const HAS_NOTE: u8 = 4;
 const HAS_SETTLED: u8 = 8;
-const FLAGS_KNOWN: u8 = HAS_REQUEST_ID | HAS_TOPICS | HAS_NOTE | HAS_SETTLED;
+const HAS_SPLIT: u8 = 16;
+const FLAGS_KNOWN: u8 = HAS_REQUEST_ID | HAS_TOPICS | HAS_NOTE | HAS_SETTLED | HAS_SPLIT;
 
 type Decoded<T> = std::result::Result<T, DecodeError>;
 
@@ -38,7 +40,8 @@ impl WriteCommand {
             flag(self.request_id.is_some(), HAS_REQUEST_ID)
                 | flag(!self.topics.is_empty(), HAS_TOPICS)
                 | flag(!self.note.is_empty(), HAS_NOTE)
-                | flag(settled_below.is_some(), HAS_SETTLED),
+                | flag(settled_below.is_some(), HAS_SETTLED)
+                | flag(self.split.is_some(), HAS_SPLIT),
         );
         if let Some(id) = self.request_id {
             out.extend(id.to_le_bytes());
@@ -54,6 +57,9 @@ impl WriteCommand {
         }
         if !self.note.is_empty() {
             put_bytes(&mut out, &self.note);
+        }
+        if let Some(split) = &self.split {
+            put_split(&mut out, split);
         }
         put_count(&mut out, self.writes.len());
         self.writes
@@ -77,6 +83,11 @@ impl WriteCommand {
             ("bytes in the note", self.note.len(), NOTE_BYTES_MAX),
             ("statements in a batch", self.writes.len(), WRITES_MAX),
             ("cells in a row", self.largest_row(), CELLS_MAX),
+            (
+                "nodes of a split",
+                self.split.as_ref().map_or(0, |split| split.nodes.len()),
+                SPLIT_NODES_MAX,
+            ),
         ];
         match limits.into_iter().find(|(_, count, limit)| count > limit) {
             Some((what, count, limit)) => Err(Error::invalid(format!(
@@ -138,6 +149,17 @@ fn put_optional(out: &mut Vec<u8>, bytes: Option<&Bytes>) {
             out.push(1);
             put_bytes(out, bytes);
         }
+    }
+}
+
+/// `token u64 | child | generation | count | nodes`.
+fn put_split(out: &mut Vec<u8>, split: &Split) {
+    out.extend(split.at.to_le_bytes());
+    varint::encode(out, split.child);
+    varint::encode(out, split.generation);
+    put_count(out, split.nodes.len());
+    for node in &split.nodes {
+        varint::encode(out, u64::from(*node));
     }
 }
 
@@ -319,8 +341,31 @@ impl Decoder<'_> {
         if announces_nothing {
             return Err(error);
         }
+        if flags & HAS_SPLIT != 0 {
+            command.split = Some(self.split()?);
+        }
         command.writes = self.many(WRITES_MAX, "a number of writes", Self::write)?;
         Ok(command)
+    }
+
+    fn split(&mut self) -> Decoded<Split> {
+        let at = u64::from_le_bytes(self.reader.array("a token")?);
+        let child = self.reader.varint("a group")?;
+        let generation = self.reader.varint("a generation")?;
+        let error = self.reader.error("nodes in ascending order");
+        let nodes = self.many(SPLIT_NODES_MAX, "a number of nodes", |decoder| {
+            let error = decoder.reader.error("a node");
+            u32::try_from(decoder.reader.varint("a node")?).map_err(|_| error)
+        })?;
+        if nodes.is_empty() || !nodes.is_sorted_by(|one, next| one < next) {
+            return Err(error);
+        }
+        Ok(Split {
+            at,
+            child,
+            generation,
+            nodes: nodes.into_iter().collect(),
+        })
     }
 
     /// A count of at most `limit`, then that many items. Allocates as items really arrive.

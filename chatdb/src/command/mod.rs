@@ -21,12 +21,15 @@ pub use response::{CurrentRow, Response};
 use crate::types::ScalarType;
 use bytes::Bytes;
 use lsm::{ColumnId, Growth, PartitionKey, TableId};
+use std::collections::BTreeSet;
 use std::ops::Bound;
 
 /// Largest encoded command, in bytes.
 pub const COMMAND_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Most topics of a command.
 pub const TOPICS_MAX: usize = 64;
+/// Most nodes of a split.
+pub const SPLIT_NODES_MAX: usize = 32;
 /// Longest topic, in bytes.
 pub const TOPIC_BYTES_MAX: usize = 256;
 /// Longest note, in bytes.
@@ -55,6 +58,21 @@ pub struct WriteCommand {
     pub note: Bytes,
     /// Writes, in order. All guards are judged before the first one, and all must hold.
     pub writes: Vec<Write>,
+    /// Cuts the tablet in two, before every write of the entry that carries it.
+    pub split: Option<Split>,
+}
+
+/// Where a tablet is cut, and what becomes of its upper tokens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Split {
+    /// The first token that the tablet does not hold any more.
+    pub at: u64,
+    /// The raft group of the tablet that holds the tokens from there on.
+    pub child: u64,
+    /// The generation of its first replicas.
+    pub generation: u64,
+    /// The nodes of its first replicas.
+    pub nodes: BTreeSet<u32>,
 }
 
 /// What one statement does to one partition.

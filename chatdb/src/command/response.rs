@@ -26,6 +26,8 @@ pub enum Response {
         /// What happened.
         message: String,
     },
+    /// Did nothing: the tablet was split before, and another one holds a token of it.
+    Moved,
 }
 
 /// The row that made a condition fail.
@@ -67,6 +69,7 @@ impl Response {
                 out.extend([3, kind]);
                 out.extend(message.bytes().take(MESSAGE_BYTES_MAX));
             }
+            Self::Moved => return Bytes::from_static(&[4]),
         }
         out.into()
     }
@@ -114,6 +117,7 @@ fn decode(bytes: &Bytes) -> std::result::Result<Response, DecodeError> {
             let message = String::from_utf8_lossy(reader.rest()).into_owned();
             Ok(Response::Failed { kind, message })
         }
+        4 => Ok(Response::Moved),
         _ => Err(error),
     }
 }

@@ -19,7 +19,7 @@ const MIB: u64 = 1024 * 1024;
 pub struct EmbeddedOptions {
     /// The data directory; it is created when absent and belongs to one process at a time.
     pub data: PathBuf,
-    /// Tablets of a new database, 1 to 256. A directory that exists keeps the count it was made with.
+    /// Tablets of a new database, 1 to 4096. A directory that exists keeps the count it was made with.
     pub tablets: u32,
     /// A tablet's memtables are flushed beyond this many bytes.
     pub tablet_memtable_bytes: u64,
@@ -40,6 +40,10 @@ pub struct EmbeddedOptions {
     pub log_cache_bytes: usize,
     /// Changes that wait for one subscriber before it reads on from the log instead.
     pub subscriber_queue_items: usize,
+    /// A tablet with more bytes in files is split in two; 0 = never.
+    pub split_bytes: u64,
+    /// A tablet that is written more bytes a second, for a minute, is split in two; 0 = never.
+    pub split_load: u64,
     /// Reads that run at once; as many again times eight may wait.
     pub concurrent_reads: usize,
     /// Replicas that each tablet of a new cluster is to have once there are as many nodes, 1 to 9.
@@ -94,6 +98,8 @@ impl EmbeddedOptions {
             block_cache_bytes: 32 * MIB,
             log_cache_bytes: 16 * 1024 * 1024,
             subscriber_queue_items: 4096,
+            split_bytes: 16 * 1024 * MIB,
+            split_load: 16 * MIB,
             concurrent_reads: 64,
             replication: 3,
             cluster: None,

@@ -5,6 +5,7 @@
 use super::fixture::{TABLES, fixture, write};
 use super::{TARGETS, apply, command, group0};
 use crate::command::Response;
+use crate::command::{Split, WriteCommand};
 use crate::cql::parse;
 use crate::db::statement::Statement;
 use crate::group0::{
@@ -98,6 +99,16 @@ fn seeds() -> Seeds {
             seeds.add("group0", &name, headed(1, &system));
         }
     }
+    let split = WriteCommand {
+        split: Some(Split {
+            at: 1 << 63,
+            child: 5,
+            generation: 12,
+            nodes: BTreeSet::from([1, 2, 300]),
+        }),
+        ..WriteCommand::default()
+    };
+    seeds.add("command", &"split", split.encode().unwrap());
     value_seeds(&mut seeds);
     state_seeds(&mut seeds);
     group0_seeds(&mut seeds);
@@ -160,9 +171,12 @@ fn state_seeds(seeds: &mut Seeds) {
     let engine = Arc::clone(&fixture().engine);
     let state = Store::open(engine, &[]).unwrap().state();
     seeds.add("state", &"empty", without_check(&state, 8));
-    // Version, clock, two remembered requests, one client with two answers, where silence is known
-    // from, one silent command.
-    let mut full = vec![2, 0x80, 0x02, 2];
+    // Version, clock, tokens, a cut, two remembered requests, one client with two answers, where silence
+    // is known from, one silent command.
+    let mut full = vec![3, 0x80, 0x02];
+    full.extend([0; 8]);
+    full.extend([0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f]);
+    full.extend([1, 5, 0x80, 0x01, 9, 2]);
     for id in [1_u8, 2] {
         full.extend([id; 16]);
         full.extend([5, 2, 0, 1]);
@@ -280,6 +294,17 @@ fn sample_commands() -> Vec<SystemCommand> {
             group: 1,
             version: 2,
             nodes: BTreeSet::from([NodeId(1), NodeId(2)]),
+        },
+        SystemCommand::Split {
+            group: 1,
+            version: 2,
+            at: Some(1 << 63),
+        },
+        SystemCommand::Cut {
+            group: 1,
+            version: 2,
+            at: 1 << 63,
+            entry: 9,
         },
         SystemCommand::Settled {
             group: 1,

@@ -5,9 +5,8 @@
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::group0::topology::{
-    NodePlace, NodeRecord, NodeState, REPLICAS_MAX, REPLICATION_MAX, take_count, take_u32,
-};
+use crate::group0::codec::{take_count, take_flag, take_u32};
+use crate::group0::topology::{NodePlace, NodeRecord, NodeState, REPLICAS_MAX, REPLICATION_MAX};
 use crate::schema::DdlCommand;
 use crate::sealed::put_count;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
@@ -16,7 +15,7 @@ use raft::NodeId;
 use std::collections::BTreeSet;
 
 /// The most tablets of a cluster.
-pub(crate) const TABLETS_MAX: u32 = 256;
+pub(crate) const TABLETS_MAX: u32 = 4096;
 const HELP_LINES_MAX: usize = 16;
 const TEXT_BYTES_MAX: usize = 8 * 1024;
 
@@ -55,6 +54,20 @@ pub(crate) enum SystemCommand {
     Settled { group: u64, version: u64 },
     /// Changes how many replicas a tablet is to have.
     SetReplication(u32),
+    /// Decides that a tablet is to be split, at a token or in the middle.
+    Split {
+        group: u64,
+        /// The decision that this one follows.
+        version: u64,
+        at: Option<u64>,
+    },
+    /// The tablet was cut at this token by this entry of its group.
+    Cut {
+        group: u64,
+        version: u64,
+        at: u64,
+        entry: u64,
+    },
 }
 
 impl SystemCommand {
@@ -103,15 +116,21 @@ impl SystemCommand {
                     varint::encode(&mut out, u64::from(node.0));
                 }
             }
-            Self::Settled { group, version } => {
-                out.push(6);
-                varint::encode(&mut out, *group);
-                varint::encode(&mut out, *version);
+            Self::Settled { group, version } => put_numbers(&mut out, 6, &[*group, *version]),
+            Self::SetReplication(count) => put_numbers(&mut out, 7, &[u64::from(*count)]),
+            Self::Split { group, version, at } => {
+                put_numbers(&mut out, 8, &[*group, *version]);
+                out.push(u8::from(at.is_some()));
+                if let Some(at) = at {
+                    varint::encode(&mut out, *at);
+                }
             }
-            Self::SetReplication(count) => {
-                out.push(7);
-                varint::encode(&mut out, u64::from(*count));
-            }
+            Self::Cut {
+                group,
+                version,
+                at,
+                entry,
+            } => put_numbers(&mut out, 9, &[*group, *version, *at, *entry]),
         }
         out.into()
     }
@@ -182,8 +201,29 @@ impl SystemCommand {
                 version: reader.varint("a version")?,
             },
             7 => Self::SetReplication(replication(reader)?),
+            8 => Self::Split {
+                group: reader.varint("a group")?,
+                version: reader.varint("a version")?,
+                at: take_flag(reader, "whether a token follows")?
+                    .then(|| reader.varint("a token"))
+                    .transpose()?,
+            },
+            9 => Self::Cut {
+                group: reader.varint("a group")?,
+                version: reader.varint("a version")?,
+                at: reader.varint("a token")?,
+                entry: reader.varint("an entry")?,
+            },
             _ => return Err(error),
         })
+    }
+}
+
+/// A kind and the numbers of its body.
+fn put_numbers(out: &mut Vec<u8>, kind: u8, numbers: &[u64]) {
+    out.push(kind);
+    for number in numbers {
+        varint::encode(out, *number);
     }
 }
 
@@ -291,6 +331,22 @@ mod tests {
                 version: 21,
             },
             SystemCommand::SetReplication(5),
+            SystemCommand::Split {
+                group: 3,
+                version: 22,
+                at: None,
+            },
+            SystemCommand::Split {
+                group: 3,
+                version: 22,
+                at: Some(1 << 40),
+            },
+            SystemCommand::Cut {
+                group: 3,
+                version: 22,
+                at: 1 << 40,
+                entry: 400,
+            },
         ];
         for command in commands {
             let bytes = command.encode();

@@ -189,6 +189,15 @@ impl System {
             } => topology.place(group, version, &nodes, index)?,
             SystemCommand::Settled { group, version } => topology.settle(group, version)?,
             SystemCommand::SetReplication(count) => topology.replication = count,
+            SystemCommand::Split { group, version, at } => {
+                topology.split(group, version, at, index)?;
+            }
+            SystemCommand::Cut {
+                group,
+                version,
+                at,
+                entry,
+            } => topology.cut(group, version, (at, entry))?,
         }
         self.publish_topology(&mut state, Arc::new(topology));
         Ok(value)

@@ -4,6 +4,7 @@
 //! memory and saved as one file; the raft log has what came after. Service leases and id allocation
 //! are not built yet.
 
+mod codec;
 mod command;
 mod machine;
 pub(crate) mod placement;
@@ -15,5 +16,6 @@ pub(crate) use command::{SystemCommand, TABLETS_MAX, decode_outcome, encode_outc
 pub(crate) use machine::{System, SystemMachine};
 pub(crate) use state::SystemState;
 pub(crate) use topology::{
-    NodePlace, NodeRecord, NodeState, REPLICATION_MAX, TabletRange, TabletRecord, Topology,
+    NodePlace, NodeRecord, NodeState, REPLICATION_MAX, Splitting, TabletRange, TabletRecord,
+    Topology,
 };

@@ -17,16 +17,23 @@
 //! Whoever dies in between, the next leader sees where the tablet stands from map and membership and
 //! goes on. A tablet that is not settled gets no other decision.
 //!
-//! # Bytes
+//! # A split, in stages
 //!
-//! `replication | next node | next group | nodes | tablets`, numbers as varints, counts and texts with
-//! their length before them; see `docs/formats/group0.md`.
+//! | Stage | Who | What | Written down as |
+//! |---|---|---|---|
+//! | decide | leader of group 0 | gives the child a group number | `splitting`, not settled |
+//! | cut | leader of the tablet | proposes where to cut; each replica that applies it keeps the tokens below, and lays a copy of its state beside it for the child | tokens of the tablet, seed of the child |
+//! | settle | leader of the tablet | tells group 0 | two tablets, both settled |
+//! | open | each node of the tablet | opens its replica of the child on its copy, or empty without one | its directory |
+//! | lead | leader of the tablet | its replica of the child runs for election | raft vote |
+//!
+//! From the cut on the tablet refuses the tokens above, so that a write is in one of the two and never in
+//! both; who asked for them waits until the map tells of the child.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::group0::command::TABLETS_MAX;
-use crate::sealed::put_count;
-use lsm::encoding::{DecodeError, Reader, varint};
+use crate::stream::hub::Origin;
 use raft::{NodeId, ReplicaId};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -38,8 +45,6 @@ pub(crate) const REPLICAS_MAX: usize = 32;
 pub(crate) const REPLICATION_MAX: u32 = 9;
 /// Longest address, zone or region, in bytes.
 pub(crate) const NAME_BYTES_MAX: usize = 256;
-
-type Decoded<T> = std::result::Result<T, DecodeError>;
 
 /// A tablet: a raft group and the tokens it holds, both ends included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,8 +97,42 @@ pub(crate) struct TabletRecord {
     pub(crate) replicas: Vec<ReplicaId>,
     /// Who leaves; empty when settled.
     pub(crate) leaving: Vec<ReplicaId>,
-    /// Whether the raft group has exactly the wanted voters.
+    /// Whether the raft group has exactly the wanted voters, and is not to be split.
     pub(crate) is_settled: bool,
+    /// The split that was decided and is not done.
+    pub(crate) splitting: Option<Splitting>,
+    /// What it was split off; `None` for a tablet of a new cluster.
+    pub(crate) born: Option<Born>,
+}
+
+/// A split that is under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Splitting {
+    /// The group of the tablet that is to hold the upper tokens.
+    pub(crate) child: u64,
+    /// Its first token, if that was asked for; else the leader of the tablet cuts in the middle.
+    pub(crate) at: Option<u64>,
+}
+
+/// Where a tablet comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Born {
+    /// The group that held its tokens before.
+    pub(crate) parent: u64,
+    /// The entry of that group with the cut. The own entries begin behind this index.
+    pub(crate) index: u64,
+    /// Index of the group 0 entry that decided the split: the generation of its first replicas.
+    pub(crate) decided: u64,
+}
+
+impl Born {
+    /// Where its entries begin, for streams.
+    pub(crate) fn origin(self) -> Origin {
+        Origin {
+            parent: self.parent,
+            index: self.index,
+        }
+    }
 }
 
 impl TabletRecord {
@@ -114,8 +153,8 @@ impl TabletRecord {
 pub(crate) struct Topology {
     /// How many replicas a tablet is to have.
     pub(crate) replication: u32,
-    next_node: u32,
-    next_group: u64,
+    pub(super) next_node: u32,
+    pub(super) next_group: u64,
     pub(crate) nodes: BTreeMap<NodeId, NodeRecord>,
     /// In token order.
     pub(crate) tablets: Vec<TabletRecord>,
@@ -132,6 +171,8 @@ impl Topology {
             replicas: vec![ReplicaId::new(first, 0)],
             leaving: Vec::new(),
             is_settled: true,
+            splitting: None,
+            born: None,
         };
         Self {
             replication,
@@ -287,9 +328,89 @@ impl Topology {
         Ok(())
     }
 
+    /// Decides that a tablet is to be split.
+    pub(crate) fn split(
+        &mut self,
+        group: u64,
+        version: u64,
+        at: Option<u64>,
+        index: u64,
+    ) -> Result<()> {
+        if self.tablets.len() >= usize::try_from(TABLETS_MAX).unwrap_or(usize::MAX) {
+            return Err(Error::invalid(format!(
+                "a cluster has at most {TABLETS_MAX} tablets"
+            )));
+        }
+        let child = self.next_group;
+        let tablet = self.decided(group, version)?;
+        let TabletRange { first, last, .. } = tablet.range;
+        if first == last {
+            return Err(Error::invalid(format!(
+                "tablet {group} holds one token and cannot be split"
+            )));
+        }
+        if let Some(at) = at.filter(|at| *at <= first || *at > last) {
+            return Err(Error::invalid(format!(
+                "tablet {group} cannot be split at token {at:016x}"
+            ))
+            .with_help(
+                "tokens",
+                format!("{:016x} to {last:016x}", first.saturating_add(1)),
+            ));
+        }
+        if !tablet.is_settled {
+            let message = format!("tablet {group} moves already");
+            return Err(conflict(message).with_help("try", "again when it has settled"));
+        }
+        tablet.splitting = Some(Splitting { child, at });
+        tablet.version = index;
+        tablet.is_settled = false;
+        self.next_group = child.saturating_add(1);
+        Ok(())
+    }
+
+    /// The tablet was cut at a token, by an entry of its group: from now on there are two.
+    pub(crate) fn cut(&mut self, group: u64, version: u64, (at, entry): (u64, u64)) -> Result<()> {
+        let tablet = self.decided(group, version)?;
+        let TabletRange { first, last, .. } = tablet.range;
+        let splitting = tablet.splitting.filter(|_| first < at && at <= last);
+        let Some(Splitting { child, .. }) = splitting else {
+            return Err(conflict(format!("tablet {group} is not to be split there")));
+        };
+        tablet.splitting = None;
+        tablet.is_settled = true;
+        tablet.range.last = at.saturating_sub(1);
+        let replicas = tablet.replicas.iter();
+        let child = TabletRecord {
+            range: TabletRange {
+                group: child,
+                first: at,
+                last,
+            },
+            version,
+            replicas: replicas
+                .map(|replica| ReplicaId::new(replica.node(), version))
+                .collect(),
+            leaving: Vec::new(),
+            is_settled: true,
+            splitting: None,
+            born: Some(Born {
+                parent: group,
+                index: entry,
+                decided: version,
+            }),
+        };
+        let place = self.tablets.partition_point(|it| it.range.first < at);
+        self.tablets.insert(place, child);
+        Ok(())
+    }
+
     /// The raft group has the wanted voters.
     pub(crate) fn settle(&mut self, group: u64, version: u64) -> Result<()> {
         let tablet = self.decided(group, version)?;
+        if tablet.splitting.is_some() {
+            return Err(conflict(format!("tablet {group} is to be split first")));
+        }
         tablet.is_settled = true;
         tablet.leaving.clear();
         Ok(())
@@ -308,63 +429,6 @@ impl Topology {
             )));
         }
         Ok(tablet)
-    }
-
-    pub(super) fn put(&self, out: &mut Vec<u8>) {
-        varint::encode(out, u64::from(self.replication));
-        varint::encode(out, u64::from(self.next_node));
-        varint::encode(out, self.next_group);
-        put_count(out, self.nodes.len());
-        for (id, record) in &self.nodes {
-            varint::encode(out, u64::from(id.0));
-            record.put(out);
-        }
-        put_count(out, self.tablets.len());
-        for tablet in &self.tablets {
-            let TabletRange { group, first, last } = tablet.range;
-            for number in [group, first, last, tablet.version] {
-                varint::encode(out, number);
-            }
-            out.push(u8::from(tablet.is_settled));
-            for replicas in [&tablet.replicas, &tablet.leaving] {
-                put_count(out, replicas.len());
-                for replica in replicas {
-                    varint::encode(out, replica.0);
-                }
-            }
-        }
-    }
-
-    pub(super) fn take(reader: &mut Reader<'_>) -> Decoded<Self> {
-        let mut topology = Self {
-            replication: take_u32(reader, "a number of replicas")?,
-            next_node: take_u32(reader, "the next node")?,
-            next_group: reader.varint("the next group")?,
-            ..Self::default()
-        };
-        for _ in 0..take_count(reader, NODES_MAX, "a number of nodes")? {
-            let id = NodeId(take_u32(reader, "a node")?);
-            topology.nodes.insert(id, NodeRecord::take(reader)?);
-        }
-        let tablets_max = usize::try_from(TABLETS_MAX).unwrap_or(usize::MAX);
-        for _ in 0..take_count(reader, tablets_max, "a number of tablets")? {
-            let range = TabletRange {
-                group: reader.varint("a group")?,
-                first: reader.varint("a token")?,
-                last: reader.varint("a token")?,
-            };
-            let version = reader.varint("a version")?;
-            let is_settled = reader.u8("whether a tablet is settled")? != 0;
-            let replicas = take_replicas(reader)?;
-            topology.tablets.push(TabletRecord {
-                range,
-                version,
-                replicas,
-                leaving: take_replicas(reader)?,
-                is_settled,
-            });
-        }
-        Ok(topology)
     }
 }
 
@@ -386,91 +450,6 @@ impl NodePlace {
         }
         Ok(())
     }
-
-    pub(super) fn put(&self, out: &mut Vec<u8>) {
-        for text in [
-            &self.node_address,
-            &self.rpc_address,
-            &self.zone,
-            &self.region,
-        ] {
-            put_count(out, text.len());
-            out.extend(text.as_bytes());
-        }
-    }
-
-    pub(super) fn take(reader: &mut Reader<'_>) -> Decoded<Self> {
-        Ok(Self {
-            node_address: take_text(reader, "a node address")?,
-            rpc_address: take_text(reader, "a gRPC address")?,
-            zone: take_text(reader, "a zone")?,
-            region: take_text(reader, "a region")?,
-        })
-    }
-}
-
-impl NodeState {
-    pub(super) fn code(self) -> u8 {
-        match self {
-            Self::Up => 0,
-            Self::Draining => 1,
-            Self::Gone => 2,
-        }
-    }
-
-    pub(super) fn take(reader: &mut Reader<'_>) -> Decoded<Self> {
-        let error = reader.error("the state of a node");
-        match reader.u8("the state of a node")? {
-            0 => Ok(Self::Up),
-            1 => Ok(Self::Draining),
-            2 => Ok(Self::Gone),
-            _ => Err(error),
-        }
-    }
-}
-
-impl NodeRecord {
-    pub(super) fn put(&self, out: &mut Vec<u8>) {
-        out.extend(self.installation.to_le_bytes());
-        self.place.put(out);
-        out.push(self.state.code());
-    }
-
-    pub(super) fn take(reader: &mut Reader<'_>) -> Decoded<Self> {
-        Ok(Self {
-            installation: u128::from_le_bytes(reader.array("an installation")?),
-            place: NodePlace::take(reader)?,
-            state: NodeState::take(reader)?,
-        })
-    }
-}
-
-pub(super) fn take_u32(reader: &mut Reader<'_>, expected: &'static str) -> Decoded<u32> {
-    let error = reader.error(expected);
-    u32::try_from(reader.varint(expected)?).map_err(|_| error)
-}
-
-pub(super) fn take_count(
-    reader: &mut Reader<'_>,
-    limit: usize,
-    expected: &'static str,
-) -> Decoded<usize> {
-    let error = reader.error(expected);
-    let count = usize::try_from(reader.varint(expected)?).ok();
-    count.filter(|&count| count <= limit).ok_or(error)
-}
-
-fn take_text(reader: &mut Reader<'_>, expected: &'static str) -> Decoded<String> {
-    let error = reader.error(expected);
-    let bytes = reader.prefixed(NAME_BYTES_MAX, expected)?;
-    String::from_utf8(bytes.to_vec()).map_err(|_| error)
-}
-
-fn take_replicas(reader: &mut Reader<'_>) -> Decoded<Vec<ReplicaId>> {
-    let count = take_count(reader, REPLICAS_MAX, "a number of replicas")?;
-    (0..count)
-        .map(|_| reader.varint("a replica").map(ReplicaId))
-        .collect()
 }
 
 fn conflict(message: impl Into<String>) -> Error {
@@ -554,6 +533,49 @@ pub(super) mod tests {
         topology.set_node_state(second, NodeState::Up).unwrap_err();
         let third = topology.add_node(8, place(3, "")).unwrap();
         assert_eq!((second, third), (NodeId(2), NodeId(3)));
+    }
+
+    #[test]
+    fn a_split_tablet_is_two_that_hold_every_token_once_and_have_new_replicas() {
+        let mut topology = Topology::new(record(1, ""), 2, 3);
+        let (low, high) = (topology.tablets[0].range, topology.tablets[1].range);
+        topology.split(2, 0, Some(high.first), 7).unwrap_err();
+        topology.split(2, 1, None, 7).unwrap_err();
+        topology.split(1, 0, None, 7).unwrap();
+        topology.split(1, 7, None, 8).unwrap_err();
+        topology.settle(1, 7).unwrap_err();
+        let only = BTreeSet::from([NodeId(1)]);
+        topology.place(1, 7, &only, 8).unwrap_err();
+        topology.cut(1, 7, (low.last + 1, 99)).unwrap_err();
+        topology.cut(2, 0, (high.last, 99)).unwrap_err();
+        let at = low.last / 2;
+        topology.cut(1, 7, (at, 99)).unwrap();
+        topology.cut(1, 7, (at, 99)).unwrap_err();
+        let ranges: Vec<(u64, u64, u64)> = topology
+            .tablets
+            .iter()
+            .map(|it| (it.range.group, it.range.first, it.range.last))
+            .collect();
+        let child = (3, at, low.last);
+        assert_eq!(ranges, [(1, 0, at - 1), child, (2, high.first, high.last)]);
+        let child = topology.tablet_of(at).unwrap();
+        assert_eq!(child.replicas, [ReplicaId::new(NodeId(1), 7)]);
+        let (parent, index, decided) = (1, 99, 7);
+        assert_eq!(
+            child.born,
+            Some(Born {
+                parent,
+                index,
+                decided
+            })
+        );
+        assert!(topology.tablets.iter().all(|it| it.is_settled));
+        let mut bytes = Vec::new();
+        topology.split(2, 0, Some(high.last), 9).unwrap();
+        topology.put(&mut bytes);
+        let mut reader = lsm::encoding::Reader::new(&bytes);
+        assert_eq!(Topology::take(&mut reader).unwrap(), topology);
+        assert!(reader.is_empty());
     }
 
     #[test]

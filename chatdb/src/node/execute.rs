@@ -210,23 +210,18 @@ impl Node {
     }
 
     async fn write(&self, mut write: WritePlan, statements: &[Statement]) -> Result<ResultSet> {
-        let Some(group) = self.target(&write)? else {
+        if self.target(&write)?.is_none() {
             return Ok(ResultSet::empty());
-        };
-        if self.options.cluster.is_none() {
-            let place = self.tablets.get(group);
-            let place = place.ok_or_else(|| self.has_no(group))?;
-            return self.write_here(&write, &place).await;
         }
-        // It may have to be sent twice.
-        let is_named = write.command().request_id.is_some();
+        // It may have to be sent to another node twice.
+        let is_named = write.command().request_id.is_some() || self.options.cluster.is_none();
         let open = (!is_named).then(|| self.requests.open());
         if let Some(open) = &open {
             write.name_request(open.id(), open.settled_below());
         }
         let (write, open) = (&write, open.as_ref());
         let here = |place: Arc<TabletPlace>| async move { self.write_here(write, &place).await };
-        let there = |node| async move {
+        let there = |node, group| async move {
             let mut statements = statements.to_vec();
             if let (Some(open), Some(last)) = (open, statements.last_mut()) {
                 last.request_id = Some(open.id());
@@ -239,7 +234,11 @@ impl Node {
             forwarded.await
         };
         let may_repeat = true;
-        self.at_tablet((group, Worker::Leader), may_repeat, here, there)
+        let find = || {
+            let target = self.target(write)?;
+            target.ok_or_else(|| Error::bug("a write lost its tablet"))
+        };
+        self.at_tablet((find, Worker::Leader), may_repeat, here, there)
             .await
     }
 

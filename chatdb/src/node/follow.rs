@@ -151,6 +151,9 @@ impl Followed {
                 tokio::time::sleep(LOOK_EVERY).await;
                 continue;
             };
+            if let Some(born) = record.born {
+                self.hub.set_origin(group, born.origin());
+            }
             if let Err(error) = self.step(*node, group).await {
                 tracing::debug!(tablet = group, node = node.0, %error, "cannot follow");
                 turn += 1;

@@ -5,6 +5,7 @@ use crate::db::requests::Requests;
 use crate::error::{Error, ErrorKind, Result};
 use crate::group0::{
     NodeRecord, NodeState, REPLICATION_MAX, System, SystemCommand, SystemMachine, TABLETS_MAX,
+    TabletRecord,
 };
 use crate::node::decide::Decider;
 use crate::node::environment::random;
@@ -299,9 +300,16 @@ async fn begin(parts: &Parts, options: &EmbeddedOptions) -> Result<()> {
         })?;
     parts.opener.remove_leftovers().await?;
     let topology = system.topology();
+    // A child waits for its parent, which may wait for other nodes: the steward opens it.
+    let has_begun = |record: &&TabletRecord| {
+        let replica = record.replica_on(node);
+        let begun = replica.is_some_and(|it| parts.opener.has_begun(record.range.group, it));
+        record.born.is_none() || begun
+    };
     let opening = topology
         .tablets
         .iter()
+        .filter(has_begun)
         .map(|record| parts.opener.open(record));
     try_join_all(opening).await?;
     Ok(())

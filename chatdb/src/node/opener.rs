@@ -14,13 +14,17 @@ use crate::node::maintenance::Pressure;
 use crate::node::open::{GROUP0, blocking};
 use crate::node::tablets::{TabletPlace, Tablets};
 use crate::stream::hub::Hub;
-use crate::tablet::{Tablet, TabletMachine};
+use crate::tablet::{Tablet, TabletMachine, read_seed, remove_seed, seed_directory, seeds};
 use lsm::log::Log;
 use lsm::vfs::Vfs;
 use lsm::{BlockCache, Engine, EngineOptions, ReadAdmission};
 use raft::{GroupId, Host, NodeId, ReplicaId};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a replica may take to come to the cut, before that is looked at anew.
+const CUT_LIMIT: Duration = Duration::from_secs(5);
 
 /// What the replicas of a node have in common.
 pub(super) struct Opener {
@@ -58,6 +62,7 @@ impl Opener {
             return Ok(());
         };
         self.check_stored(group, replica).await?;
+        self.wait_for_cut(record, replica).await?;
         let vfs = Arc::new(Beneath(Arc::clone(&self.vfs)));
         let dir = directory(&self.options.data, group, replica);
         let engine_options = EngineOptions {
@@ -68,6 +73,10 @@ impl Opener {
             ..EngineOptions::default()
         };
         let engine = blocking(move || Ok(Engine::open(vfs, &dir, engine_options)?)).await?;
+        let engine = self.take_seed(engine, (group, replica)).await?;
+        if let Some(born) = record.born {
+            self.hub.set_origin(group, born.origin());
+        }
         let purged = self.log.state(GroupId(group)).purged;
         let tablet = Arc::new(Tablet::new(
             group,
@@ -88,6 +97,55 @@ impl Opener {
             group: raft,
         }));
         Ok(())
+    }
+
+    /// A first replica of a tablet that was split off begins with a copy of the tablet's replica here, once
+    /// that has come to the cut.
+    async fn wait_for_cut(&self, record: &TabletRecord, replica: ReplicaId) -> Result<()> {
+        let first = record
+            .born
+            .filter(|born| replica.generation() == born.decided);
+        let Some(born) = first.filter(|_| !self.has_begun(record.range.group, replica)) else {
+            return Ok(());
+        };
+        let topology = self.system.topology();
+        let parent = topology.tablet(born.parent);
+        if parent.is_none_or(|parent| parent.replica_on(self.node).is_none()) {
+            return Ok(());
+        }
+        let place = self.tablets.get(born.parent).ok_or_else(|| {
+            let message = format!("tablet {} is not open yet", born.parent);
+            Error::new(ErrorKind::Unavailable, message)
+        })?;
+        place.group.wait_applied(born.index, CUT_LIMIT).await?;
+        Ok(())
+    }
+
+    /// Whether this replica was open here before.
+    pub(super) fn has_begun(&self, group: u64, replica: ReplicaId) -> bool {
+        let stored = self.host.stored_replicas();
+        stored
+            .into_iter()
+            .any(|(id, stored)| id.0 == group && stored == replica)
+    }
+
+    /// Gives a replica that has not begun the copy that lies here for it, if there is one.
+    async fn take_seed(
+        &self,
+        engine: Engine,
+        (group, replica): (u64, ReplicaId),
+    ) -> Result<Engine> {
+        let dir = seed_directory(&self.options.data, group, replica.generation());
+        let vfs = Arc::clone(&self.vfs);
+        let is_new = engine.flushed().owner.is_empty() && !self.has_begun(group, replica);
+        blocking(move || {
+            if is_new && let Some(owner) = read_seed(vfs.as_ref(), &dir)? {
+                engine.install_as(&dir, Some(owner))?;
+            }
+            remove_seed(vfs.as_ref(), &dir)?;
+            Ok(engine)
+        })
+        .await
     }
 
     /// Makes sure that no other replica of the group is here.
@@ -145,15 +203,9 @@ impl Opener {
         let (vfs, tablets) = (Arc::clone(&self.vfs), self.options.data.join("tablets"));
         let names = {
             let tablets = tablets.clone();
-            blocking(move || {
-                if vfs.exists(&tablets)? {
-                    Ok(vfs.list(&tablets)?)
-                } else {
-                    Ok(Vec::new())
-                }
-            })
-            .await?
+            blocking(move || list(vfs.as_ref(), &tablets)).await?
         };
+        self.remove_unnamed_seeds().await?;
         for (group, replica) in self.host.stored_replicas() {
             if group != GROUP0 && self.is_left_over(group.0, replica) {
                 self.host.destroy_group(group).await?;
@@ -169,6 +221,36 @@ impl Opener {
             }
         }
         Ok(())
+    }
+
+    /// Removes the copies that no replica of this node will ever take.
+    async fn remove_unnamed_seeds(&self) -> Result<()> {
+        let (vfs, all) = (Arc::clone(&self.vfs), seeds(&self.options.data));
+        let heard = self.system.applied_index();
+        let topology = self.system.topology();
+        let is_wanted = |group: u64, generation: u64| {
+            let parents = topology.tablets.iter();
+            let mut splitting = parents.filter_map(|record| record.splitting);
+            let replica = ReplicaId::new(self.node, generation);
+            let named = topology
+                .tablet(group)
+                .and_then(|it| it.replica_on(self.node));
+            generation > heard || named == Some(replica) || splitting.any(|it| it.child == group)
+        };
+        let names = {
+            let (vfs, all) = (Arc::clone(&vfs), all.clone());
+            blocking(move || list(vfs.as_ref(), &all)).await?
+        };
+        let unnamed = names.into_iter().filter(|name| {
+            parse_directory(name).is_some_and(|(group, generation)| !is_wanted(group, generation))
+        });
+        let unnamed: Vec<PathBuf> = unnamed.map(|name| all.join(name)).collect();
+        blocking(move || {
+            unnamed
+                .iter()
+                .try_for_each(|dir| remove_seed(vfs.as_ref(), dir))
+        })
+        .await
     }
 
     /// Whether nothing names the replica, as of a map that has heard of the decision that made it.
@@ -197,5 +279,14 @@ impl Opener {
             vfs.remove_dir(&dir).map_err(Error::from)
         })
         .await
+    }
+}
+
+/// The names in a directory, none if it is not there.
+fn list(vfs: &dyn Vfs, dir: &Path) -> Result<Vec<String>> {
+    if vfs.exists(dir)? {
+        Ok(vfs.list(dir)?)
+    } else {
+        Ok(Vec::new())
     }
 }

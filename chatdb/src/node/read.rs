@@ -48,6 +48,12 @@ struct Readable {
     guard: ReadGuard,
 }
 
+impl Readable {
+    fn holds(&self, token: u64) -> bool {
+        (self.first..=self.last).contains(&token)
+    }
+}
+
 /// Tells the reading thread when nobody waits for it any more.
 struct StopOnDrop(Arc<AtomicBool>);
 
@@ -77,8 +83,7 @@ impl Node {
                     None => Ok(ReadCursor::new(&plan)?.finish()),
                 };
             };
-            let group = self.group_of(token)?;
-            let part = self.part(statement, &plan, group).await?;
+            let part = self.part(statement, &plan, token).await?;
             let next = part.result.page_state.clone();
             let whole = match &mut whole {
                 None => whole.insert(part.result),
@@ -103,17 +108,17 @@ impl Node {
     }
 
     /// What comes next of a read: of this tablet, and if it is done here of those that follow.
-    async fn part(&self, statement: &Statement, plan: &Arc<ReadPlan>, group: u64) -> Result<Part> {
+    async fn part(&self, statement: &Statement, plan: &Arc<ReadPlan>, token: u64) -> Result<Part> {
         let worker = match statement.consistency {
             Consistency::One => Worker::Anyone,
             Consistency::Quorum | Consistency::Serial => Worker::Leader,
         };
         if worker == Worker::Leader || self.has_applied(statement.after).await {
-            return self.part_of(statement, plan, (group, worker)).await;
+            return self.part_of(statement, plan, (token, worker)).await;
         }
         // The leader has what this replica does not get.
         let strict = statement.clone().consistency(Consistency::Quorum);
-        self.part_of(&strict, plan, (group, Worker::Leader)).await
+        self.part_of(&strict, plan, (token, Worker::Leader)).await
     }
 
     /// Whether the own replica has the write, soon. Without a replica here another node looks.
@@ -134,16 +139,16 @@ impl Node {
         &self,
         statement: &Statement,
         plan: &Arc<ReadPlan>,
-        (group, worker): (u64, Worker),
+        (token, worker): (u64, Worker),
     ) -> Result<Part> {
         let consistency = statement.consistency;
         let here = |place: Arc<TabletPlace>| async move {
             if worker == Worker::Leader && !place.leads() {
                 return Err(self.does_not_lead(&place));
             }
-            self.read_here(plan, consistency, None).await
+            self.read_here(plan, consistency, (token, None)).await
         };
-        let there = |node: NodeId| async move {
+        let there = |node: NodeId, group: u64| async move {
             let mut asked = statement.clone().page_state(plan.page_state.clone());
             asked.page_size = Some(u32::try_from(plan.page_rows).unwrap_or(u32::MAX));
             let limit = match plan.source {
@@ -156,7 +161,8 @@ impl Node {
             Ok(Part { result, goes_on })
         };
         let may_repeat = true;
-        self.at_tablet((group, worker), may_repeat, here, there)
+        let find = || self.group_of(token);
+        self.at_tablet((find, worker), may_repeat, here, there)
             .await
     }
 
@@ -181,10 +187,11 @@ impl Node {
         plan: ReadPlan,
     ) -> Result<ResultSet> {
         let token = ReadCursor::new(&plan)?.token();
-        if token.is_none_or(|token| self.group_of(token).ok() != Some(group)) {
+        let token = token.filter(|token| self.group_of(*token).ok() == Some(group));
+        let Some(token) = token else {
             let message = format!("the read does not go on in tablet {group}");
             return Err(Error::new(ErrorKind::NotLeader, message));
-        }
+        };
         let place = self.tablets.get(group);
         let place = place.ok_or_else(|| self.has_no(group))?;
         if statement.consistency != Consistency::One && !place.leads() {
@@ -194,16 +201,17 @@ impl Node {
             return Err(self.does_not_lead(&place));
         }
         let plan = Arc::new(plan);
-        let part = self.read_here(&plan, statement.consistency, Some(group));
+        let part = self.read_here(&plan, statement.consistency, (token, Some(group)));
         Ok(part.await?.result)
     }
 
-    /// Reads from the tablets of this node, as far as they come next; of one alone with `only`.
+    /// Reads from `token` on from the tablets of this node, as far as they come next; of one alone with
+    /// `only`.
     async fn read_here(
         &self,
         plan: &Arc<ReadPlan>,
         consistency: Consistency,
-        only: Option<u64>,
+        (token, only): (u64, Option<u64>),
     ) -> Result<Part> {
         if is_small(plan)
             && let Some(part) = self.read_in_memory(plan, consistency, only).await?
@@ -222,6 +230,11 @@ impl Node {
             Error::new(ErrorKind::Closed, "the database is closed").with_source(cause)
         })?;
         let readable = self.readable(plan, consistency, only).await?;
+        // A tablet was split, and the map here does not know where the token is now.
+        if !readable.iter().any(|place| place.holds(token)) {
+            let message = format!("no tablet here holds token {token:016x} any more");
+            return Err(Error::new(ErrorKind::NotLeader, message));
+        }
         let is_stopped = Arc::new(AtomicBool::new(false));
         let _stop = StopOnDrop(Arc::clone(&is_stopped));
         let plan = Arc::clone(plan);
@@ -275,11 +288,14 @@ impl Node {
             let Some(place) = place.filter(|_| is_wanted) else {
                 continue;
             };
+            let guard = place.group.read_guard(policy).await?;
+            // After the guard: what was split off before the read began is not read here.
+            let (first, last) = place.tablet.tokens();
             readable.push(Readable {
-                first: range.first,
-                last: range.last,
+                first: range.first.max(first),
+                last: range.last.min(last),
                 tablet: Arc::clone(&place.tablet),
-                guard: place.group.read_guard(policy).await?,
+                guard,
             });
         }
         Ok(readable)
@@ -342,9 +358,7 @@ fn run(
         if is_stopped.load(Ordering::Relaxed) {
             return Err(Error::new(ErrorKind::Closed, "the read was canceled"));
         }
-        let place = readable
-            .iter()
-            .find(|place| place.first <= token && token <= place.last);
+        let place = readable.iter().find(|place| place.holds(token));
         let Some(place) = place else {
             goes_on = true;
             break;

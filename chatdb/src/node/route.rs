@@ -8,6 +8,7 @@
 //!
 //! * A write is sent a second time after an unknown outcome only under the same request id.
 //! * A statement that came from another node is run here or refused, never sent on.
+//! * Which tablet it is about is asked anew for each attempt: a tablet may be split in between.
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::node::Node;
@@ -36,13 +37,14 @@ pub(super) enum Worker {
 }
 
 impl Node {
-    /// Does the work of a tablet `here`, on this node's replica, or `there`, on the node that may.
+    /// Does the work of the tablet that `find` names, `here`, on this node's replica, or `there`, on the
+    /// node that may.
     pub(super) async fn at_tablet<T, H, F>(
         &self,
-        (group, worker): (u64, Worker),
+        (find, worker): (impl Fn() -> Result<u64>, Worker),
         may_repeat: bool,
         here: impl Fn(Arc<TabletPlace>) -> H,
-        there: impl Fn(NodeId) -> F,
+        there: impl Fn(NodeId, u64) -> F,
     ) -> Result<T>
     where
         H: Future<Output = Result<T>>,
@@ -51,6 +53,7 @@ impl Node {
         let end = Instant::now() + LIMIT;
         let (mut hint, mut hops, mut attempt, mut wait) = (None, 0, 0, WAIT_MIN);
         loop {
+            let group = find()?;
             let node = match hint.take() {
                 Some(node) => node,
                 None => self.worker(group, worker, attempt)?,
@@ -59,7 +62,7 @@ impl Node {
             let outcome = match self.tablets.get(group) {
                 Some(place) if node == self.id => here(place).await,
                 None if node == self.id => Err(self.has_no(group)),
-                _ => there(node).await,
+                _ => there(node, group).await,
             };
             let error = match outcome {
                 Ok(done) => {

@@ -11,6 +11,7 @@
 //! * opens the replicas that the map names for this node, and destroys those that it does not,
 //! * for tablets that it leads: adds learners, waits for them, changes the voters, says that it is done;
 //!   hands the leadership to the replica that the map names first when that one is fit,
+//! * cuts tablets that are to be split, and asks for that when one that it leads has grown (`node/growth.rs`),
 //! * while it leads group 0: keeps every node a member of group 0, and decides moves (`group0/placement.rs`).
 //!
 //! Each group has at most one such job at a time. A job that fails is logged once and tried again.
@@ -19,6 +20,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::group0::placement;
 use crate::group0::{NodePlace, NodeState, SystemCommand, TabletRecord, Topology};
 use crate::node::decide::Decider;
+use crate::node::growth::Growth;
 use crate::node::opener::Opener;
 use crate::node::tablets::TabletPlace;
 use raft::{Group, NodeId, ReplicaId, TcpTransport};
@@ -37,6 +39,8 @@ const RETRY_PAUSE: Duration = Duration::from_secs(1);
 const CHANGE_LIMIT: Duration = Duration::from_secs(20);
 /// How long new replicas may take to catch up before that is looked at anew. The transfer goes on.
 const LEARN_LIMIT: Duration = Duration::from_mins(1);
+/// How long an election of a tablet that was split off may take, before it runs again.
+const CAMPAIGN_PAUSE: Duration = Duration::from_millis(500);
 /// How long a group is left with its leader before another is preferred.
 const LEADER_REST: Duration = Duration::from_secs(10);
 /// Who has been silent for longer, or lacks more entries, is not handed the leadership.
@@ -69,6 +73,7 @@ pub(super) struct Steward {
 impl Steward {
     pub(super) fn start(parts: Parts) -> Self {
         let stop = CancellationToken::new();
+        let growth = Growth::new(&parts.opener.options);
         let work = Work {
             parts: Arc::new(parts),
             jobs: JoinSet::new(),
@@ -76,6 +81,7 @@ impl Steward {
             resting: BTreeMap::new(),
             told: BTreeMap::new(),
             led_since: BTreeMap::new(),
+            growth,
         };
         let task = tokio::spawn(work.run(stop.clone()));
         Self { stop, task }
@@ -110,6 +116,8 @@ struct Work {
     told: BTreeMap<Task, String>,
     /// Since when this node leads a group.
     led_since: BTreeMap<u64, Instant>,
+    /// When tablets are to be split.
+    growth: Growth,
 }
 
 impl Work {
@@ -217,17 +225,43 @@ impl Work {
 
     fn look_at_group(&mut self, topology: &Topology, record: &TabletRecord) {
         let group = record.range.group;
-        let leads = self.parts.opener.tablets.get(group).filter(|it| it.leads());
-        let Some(place) = leads else {
+        let Some(place) = self.parts.opener.tablets.get(group) else {
             self.led_since.remove(&group);
             return;
         };
+        if !place.leads() {
+            self.led_since.remove(&group);
+            if self.parts.is_to_begin(record, &place) {
+                self.begin(Task::Group(group), async move {
+                    place.group.campaign().await?;
+                    // Running again before the answers are here would make them worthless.
+                    tokio::time::sleep(CAMPAIGN_PAUSE).await;
+                    Ok(())
+                });
+            }
+            return;
+        }
         let now = Instant::now();
         let since = *self.led_since.entry(group).or_insert(now);
         if !record.is_settled {
             let (parts, record) = (Arc::clone(&self.parts), record.clone());
             self.begin(Task::Group(group), async move {
-                parts.settle(&place, &record).await
+                match record.splitting {
+                    Some(splitting) => parts.split(&place, &record, splitting).await,
+                    None => parts.settle(&place, &record).await,
+                }
+            });
+            return;
+        }
+        if let Some(at) = self.growth.look(&place, now) {
+            let decider = Arc::clone(&self.parts.decider);
+            let command = SystemCommand::Split {
+                group,
+                version: record.version,
+                at: Some(at),
+            };
+            self.begin(Task::Group(group), async move {
+                decider.decide(command).await.map(drop)
             });
             return;
         }

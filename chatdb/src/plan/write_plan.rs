@@ -3,7 +3,7 @@
 use crate::command::{
     CurrentRow, Guard, Response, TOPICS_MAX, WRITES_MAX, Write, WriteCommand, WriteOperation,
 };
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::result::{ColumnSpec, ResultSet};
 use crate::schema::{Column, Table};
 use crate::tablet::{cells_of, cells_value};
@@ -65,6 +65,8 @@ impl WritePlan {
                 topics,
                 note,
                 writes,
+                // No statement splits a tablet.
+                split: _,
             } = plan.command;
             for topic in topics {
                 merged.command.add_topic(topic);
@@ -155,6 +157,10 @@ impl WritePlan {
             Response::Applied => Ok(applied(true, Vec::new())),
             Response::NotApplied(current) => Ok(applied(false, self.current(&current)?)),
             Response::Failed { kind, message } => Err(Error::new(kind, message)),
+            Response::Moved => Err(Error::new(
+                ErrorKind::NotLeader,
+                "the tablet was split; another one holds the token now",
+            )),
         }
     }
 

@@ -228,6 +228,11 @@ impl ClusterService {
                 nodes: change.nodes.into_iter().map(NodeId).collect(),
             },
             Some(Change::Replication(count)) => SystemCommand::SetReplication(count),
+            Some(Change::Split(change)) => SystemCommand::Split {
+                group: change.group,
+                version: change.version,
+                at: change.at,
+            },
             None => return Err(Error::invalid("the change is missing")),
         };
         self.node.change(command).await?;
@@ -263,6 +268,7 @@ pub(crate) fn described(description: &Description) -> proto::DescribeResponse {
             last_token: record.range.last,
             version: record.version,
             settled: record.is_settled,
+            splitting: record.splitting.map_or(0, |splitting| splitting.child),
             replicas: staying
                 .chain(record.leaving.iter().map(replica(true)))
                 .collect(),

@@ -98,6 +98,14 @@ impl Event {
     }
 }
 
+/// Where a group that was split off begins: what its keys had before is in the log of `parent`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Origin {
+    pub(crate) parent: u64,
+    /// The entry of the parent with the cut. The own entries begin behind this index.
+    pub(crate) index: u64,
+}
+
 /// What waits for the subscribers of a node.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Depth {
@@ -125,6 +133,8 @@ pub(crate) struct Hub {
 #[derive(Debug, Default)]
 struct Inner {
     applied: BTreeMap<u64, u64>,
+    /// Groups that were split off another one, and where.
+    origins: BTreeMap<u64, Origin>,
     topics: HashMap<String, Vec<Arc<Subscriber>>>,
     subscribers: BTreeMap<u64, Arc<Subscriber>>,
     next_subscriber: u64,
@@ -142,6 +152,16 @@ impl Hub {
         }
     }
 
+    /// Tells where a group was split off, before it is made known.
+    pub(crate) fn set_origin(&self, group: u64, origin: Origin) {
+        self.inner.lock().origins.insert(group, origin);
+    }
+
+    /// Groups that were split off another one.
+    pub(crate) fn origins(&self) -> BTreeMap<u64, Origin> {
+        self.inner.lock().origins.clone()
+    }
+
     /// Makes the group known; its entries up to `applied` are history. What is known already stays,
     /// and what is missing in between, the subscribers read from the log.
     pub(crate) fn register(&self, group: u64, applied: u64) {
@@ -151,8 +171,9 @@ impl Hub {
             Some(_) => inner.fall_behind(group),
             // A tablet that was made after they began: all of it is new to them.
             None => {
+                let before = inner.begins_after(group);
                 for subscriber in inner.subscribers.values() {
-                    subscriber.begin(group, Tail::behind_after(0, u32::MAX));
+                    subscriber.begin(group, Tail::behind_after(before, u32::MAX));
                 }
             }
         }
@@ -190,6 +211,7 @@ impl Hub {
             }
         }
         inner.applied.insert(group, upto);
+        inner.wake_at_cuts(group, (applied, upto));
     }
 
     /// The entries up to `upto` will not be told: the subscribers look for them in the log.
@@ -238,7 +260,10 @@ impl Hub {
         let tails = inner
             .applied
             .iter()
-            .map(|(&group, &applied)| (group, tail(group, applied, cursor)))
+            .map(|(&group, &applied)| {
+                let begins_after = inner.begins_after(group);
+                (group, tail(group, (begins_after, applied), cursor))
+            })
             .collect();
         let id = inner.next_subscriber;
         inner.next_subscriber += 1;
@@ -367,6 +392,23 @@ impl Hub {
 }
 
 impl Inner {
+    /// The index behind which the entries of a group begin.
+    fn begins_after(&self, group: u64) -> u64 {
+        self.origins.get(&group).map_or(0, |origin| origin.index)
+    }
+
+    /// Wakes who waits for a group to come to the place where another was split off.
+    fn wake_at_cuts(&self, group: u64, (after, upto): (u64, u64)) {
+        let passes = |origin: &Origin| {
+            origin.parent == group && after < origin.index && origin.index <= upto
+        };
+        if self.origins.values().any(passes) {
+            for subscriber in self.subscribers.values() {
+                subscriber.bell.notify_one();
+            }
+        }
+    }
+
     /// The queues do not have what comes next of the group.
     fn fall_behind(&self, group: u64) {
         for subscriber in self.subscribers.values() {
@@ -401,7 +443,7 @@ impl Inner {
 }
 
 /// Where a new subscriber stands in a group: live from now, or behind from its cursor.
-fn tail(group: u64, applied: u64, cursor: Option<&Cursor>) -> Tail {
+fn tail(group: u64, (begins_after, applied): (u64, u64), cursor: Option<&Cursor>) -> Tail {
     let Some(cursor) = cursor else {
         return Tail::live_after(applied);
     };
@@ -411,7 +453,8 @@ fn tail(group: u64, applied: u64, cursor: Option<&Cursor>) -> Tail {
             Tail::behind_after(place.index, place.op)
         }
         Some(place) => Tail::live_after(place.index),
-        None => Tail::behind_after(0, u32::MAX),
+        // It was not there yet.
+        None => Tail::behind_after(begins_after, u32::MAX),
     }
 }
 

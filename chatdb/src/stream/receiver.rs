@@ -4,7 +4,7 @@ use crate::command::ChangeParts;
 use crate::error::{Error, Result};
 use crate::stream::cursor::Cursor;
 use crate::stream::event::{ChangeEvent, StreamItem};
-use crate::stream::hub::{Event, Hub};
+use crate::stream::hub::{Event, Hub, Origin};
 use crate::stream::subscriber::{Queued, Subscriber};
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -142,7 +142,7 @@ impl Receiver {
                 return queued;
             }
             self.from_queue = 0;
-            if let Some((group, after)) = self.subscriber.behind() {
+            if let Some((group, after)) = self.behind() {
                 if let Err(error) = self.catch_up(group, after).await {
                     return Some(Err(error));
                 }
@@ -162,6 +162,30 @@ impl Receiver {
                 }
             }
         }
+    }
+
+    /// The group whose log is read next. One that was split off waits until everything before the cut was
+    /// delivered: a key's changes come in order.
+    fn behind(&self) -> Option<(u64, (u64, u32))> {
+        // Most of the time there is none, and the hub is not asked.
+        self.subscriber.behind(|_| true)?;
+        let origins = self.hub.origins();
+        self.subscriber.behind(|group| {
+            origins
+                .get(&group)
+                .is_none_or(|origin| self.has_passed(*origin))
+        })
+    }
+
+    /// Whether everything of the parent up to the cut was delivered. Nothing waits in `caught`.
+    fn has_passed(&self, origin: Origin) -> bool {
+        let delivered = self.delivered.get(&origin.parent);
+        if delivered.is_some_and(|place| *place >= (origin.index, u32::MAX)) {
+            return true;
+        }
+        // In this order: what is applied was queued before.
+        self.hub.applied(origin.parent) >= origin.index
+            && self.subscriber.is_live_and_empty(origin.parent)
     }
 
     fn progress(&mut self) -> StreamItem {

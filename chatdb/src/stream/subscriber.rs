@@ -176,14 +176,22 @@ impl Subscriber {
         Some(Queued::Ephemeral { topic, payload })
     }
 
-    /// A group for which the log must be read now: behind, and nothing of it waits in the queue.
-    pub(crate) fn behind(&self) -> Option<(u64, (u64, u32))> {
+    /// A group for which the log must be read now: behind, nothing of it waits in the queue, and its turn
+    /// has come.
+    pub(crate) fn behind(&self, is_due: impl Fn(u64) -> bool) -> Option<(u64, (u64, u32))> {
         let state = self.state.lock();
         state
             .tails
             .iter()
-            .find(|(_, tail)| !tail.is_live && tail.queued == 0)
+            .find(|(group, tail)| !tail.is_live && tail.queued == 0 && is_due(**group))
             .map(|(&group, tail)| (group, tail.after))
+    }
+
+    /// Whether a group is live and nothing of it waits in the queue.
+    pub(crate) fn is_live_and_empty(&self, group: u64) -> bool {
+        let state = self.state.lock();
+        let tail = state.tails.get(&group);
+        tail.is_some_and(|tail| tail.is_live && tail.queued == 0)
     }
 
     /// The log was read up to this entry.

@@ -80,6 +80,9 @@ impl Tablet {
             ));
         };
         progress.store.restore(&owner.store)?;
+        let (first, last) = progress.store.tokens();
+        *self.tokens.lock() = (first, last);
+        self.engine.set_tokens(first, last);
         progress.applied = owner.applied;
         progress.membership = owner.membership.clone();
         let next = id.index + 1;
@@ -196,13 +199,13 @@ mod tests {
 
         let to = tablet(&vfs, "3-22");
         let subscriber = to.hub.subscribe(None).unwrap();
-        assert_eq!(subscriber.behind(), None);
+        assert_eq!(subscriber.behind(|_| true), None);
         let mut receiver = TabletMachine(Arc::clone(&to));
         assert_eq!(receiver.install_snapshot(&dir).unwrap(), made);
         assert_eq!(receiver.applied(), made);
         assert_eq!(to.hub.applied(GROUP), 40);
         // A subscriber reads the log, and the log begins behind what was skipped.
-        assert_eq!(subscriber.behind(), Some((GROUP, (0, u32::MAX))));
+        assert_eq!(subscriber.behind(|_| true), Some((GROUP, (0, u32::MAX))));
         assert_eq!(to.oldest_for_streams(), 41);
 
         // The next entry does the same on both, and so does a retry of one before: once.

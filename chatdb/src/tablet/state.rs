@@ -1,6 +1,7 @@
 //! The store's own state as bytes, kept by the engine with each flush.
 //!
-//! `version u8 = 2 | last timestamp | remembered requests | clients | silent commands | xxh3-64 u64`.
+//! `version u8 = 3 | last timestamp | tokens | last cut | remembered requests | clients | silent commands |
+//! xxh3-64 u64`; tokens are the first and the last, u64 each, the last cut is `0`, or `1 | child | token | entry`.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use super::dedupe::{CLIENT_ANSWERS_MAX, CLIENTS_MAX, Client, Dedupe, REQUESTS_MAX, RequestId};
@@ -11,22 +12,57 @@ use bytes::Bytes;
 use lsm::encoding::{DecodeError, Reader, varint};
 use std::collections::BTreeSet;
 
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 const RESPONSE_BYTES_MAX: usize = 64;
 
 /// What a store remembers besides its rows.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct State {
     /// The last timestamp given to an operation.
     pub(super) last_timestamp: u64,
+    /// The first and the last token that the store holds.
+    pub(super) tokens: (u64, u64),
+    /// The last tablet that was split off, and the entry that did it.
+    pub(super) cut: Option<Cut>,
     pub(super) dedupe: Dedupe,
     pub(super) silent: Silent,
+}
+
+/// A split that the store has applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Cut {
+    /// The raft group of the tablet that holds the upper tokens.
+    pub(crate) child: u64,
+    /// The first of them.
+    pub(crate) at: u64,
+    /// The entry.
+    pub(crate) entry: u64,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            last_timestamp: 0,
+            tokens: (0, u64::MAX),
+            cut: None,
+            dedupe: Dedupe::default(),
+            silent: Silent::default(),
+        }
+    }
 }
 
 impl State {
     pub(super) fn encode(&self) -> Bytes {
         let mut out = vec![VERSION];
         varint::encode(&mut out, self.last_timestamp);
+        out.extend(self.tokens.0.to_le_bytes());
+        out.extend(self.tokens.1.to_le_bytes());
+        out.push(u8::from(self.cut.is_some()));
+        if let Some(cut) = self.cut {
+            varint::encode(&mut out, cut.child);
+            varint::encode(&mut out, cut.at);
+            varint::encode(&mut out, cut.entry);
+        }
         put_count(&mut out, self.dedupe.iter().len());
         for request in self.dedupe.iter() {
             out.extend(request.id.to_le_bytes());
@@ -108,13 +144,27 @@ fn take_count(
 }
 
 fn take(reader: &mut Reader<'_>) -> std::result::Result<State, DecodeError> {
-    let error = reader.error("version 2");
+    let error = reader.error("version 3");
     if reader.u8("a version")? != VERSION {
         return Err(error);
     }
     let mut state = State {
         last_timestamp: reader.varint("a timestamp")?,
+        tokens: (
+            u64::from_le_bytes(reader.array("the first token")?),
+            u64::from_le_bytes(reader.array("the last token")?),
+        ),
         ..State::default()
+    };
+    let error = reader.error("a cut or none");
+    state.cut = match reader.u8("a cut")? {
+        0 => None,
+        1 => Some(Cut {
+            child: reader.varint("a group")?,
+            at: reader.varint("a token")?,
+            entry: reader.varint("an entry")?,
+        }),
+        _ => return Err(error),
     };
     for _ in 0..take_count(reader, REQUESTS_MAX, "a number of requests")? {
         let id = u128::from_le_bytes(reader.array("a request id")?);

@@ -41,6 +41,10 @@ pub(crate) struct Tablet {
     pub(super) progress: Mutex<Progress>,
     /// The log's clock in milliseconds, for readers.
     pub(super) time_ms: AtomicU64,
+    /// The first and the last token that it holds.
+    pub(super) tokens: Mutex<(u64, u64)>,
+    /// The entry of the last split.
+    pub(super) cut_at: AtomicU64,
     /// Brings the tables that writes name.
     pub(super) system: OnceLock<Arc<System>>,
     group: OnceLock<Group>,
@@ -80,6 +84,8 @@ impl Tablet {
     ) -> Result<Self> {
         let owner = Owner::decode(&engine.flushed().owner)?;
         let store = Store::open(Arc::clone(&engine), &owner.store)?;
+        let tokens = store.tokens();
+        engine.set_tokens(tokens.0, tokens.1);
         hub.register(group_id, owner.applied.map_or(0, |id| id.index));
         Ok(Self {
             group_id,
@@ -87,6 +93,8 @@ impl Tablet {
             hub,
             pressure,
             time_ms: AtomicU64::new(store.time_ms()),
+            tokens: Mutex::new(tokens),
+            cut_at: AtomicU64::new(0),
             progress: Mutex::new(Progress {
                 store,
                 applied: owner.applied,
@@ -202,6 +210,10 @@ impl Tablet {
     /// Moves what is in memory to the queue of the flush. False when there is nothing to move.
     pub(crate) fn freeze(&self) -> Result<bool> {
         let progress = self.progress.lock();
+        self.freeze_locked(&progress)
+    }
+
+    pub(super) fn freeze_locked(&self, progress: &Progress) -> Result<bool> {
         let owner = Owner {
             applied: progress.applied,
             membership: progress.membership.clone(),
@@ -219,6 +231,7 @@ impl Tablet {
         let Some(id) = durable.applied else {
             return Ok(());
         };
+        self.release_tokens(id.index);
         let keep_from = self.progress.lock().retain(retention_bytes);
         group.flushed(id.index, keep_from)?;
         Ok(())
@@ -229,6 +242,9 @@ impl Tablet {
         self.wait_tables(&commands)?;
         let mut progress = self.progress.lock();
         let index = batch.id.index;
+        if let Some(split) = commands.iter().find_map(|command| command.split.as_ref()) {
+            self.split(&mut progress, split, index)?;
+        }
         let applied = progress
             .store
             .apply_decoded(index, batch.proposed_us, commands)?;
@@ -334,7 +350,11 @@ impl TabletMachine {
     fn judge<T>(&self, outcome: Result<T>) -> raft::Result<T> {
         outcome.map_err(|cause: Error| {
             let message = format!("tablet {} cannot apply an entry", self.0.group_id);
-            raft::Error::new(raft::ErrorKind::Bug, message).with_source(cause)
+            let kind = match cause.kind() {
+                ErrorKind::Io => raft::ErrorKind::Io,
+                _ => raft::ErrorKind::Bug,
+            };
+            raft::Error::new(kind, message).with_source(cause)
         })
     }
 }

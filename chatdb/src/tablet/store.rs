@@ -10,7 +10,7 @@
 //! * A command takes effect wholly or not at all, and once per request id.
 
 use super::dedupe::{RequestId, Seen};
-use super::state::State;
+use super::state::{Cut, State};
 use super::{apply, counters, guard};
 use crate::command::{CurrentRow, Guard, Response, Write, WriteCommand};
 use crate::error::{Error, ErrorKind, Result};
@@ -111,6 +111,32 @@ impl Store {
         self.state.silent.contains(index, op)
     }
 
+    /// The first and the last token that it holds.
+    pub fn tokens(&self) -> (u64, u64) {
+        self.state.tokens
+    }
+
+    /// The last split that was applied.
+    pub(crate) fn last_cut(&self) -> Option<Cut> {
+        self.state.cut
+    }
+
+    /// From now on the tokens from `cut.at` on are another store's. A write to one of them does
+    /// nothing and says so.
+    pub(crate) fn cut(&mut self, cut: Cut) {
+        self.state.tokens.1 = cut.at.saturating_sub(1);
+        self.state.cut = Some(cut);
+    }
+
+    /// The state of a store that takes over the tokens from `at` on: what it remembers of requests
+    /// lets a retry of one from before take effect once.
+    pub(crate) fn state_above(&self, at: u64) -> Result<Bytes> {
+        let mut state = State::decode(&self.state.encode())?;
+        state.tokens.0 = at;
+        state.cut = None;
+        Ok(state.encode())
+    }
+
     /// Forgets which commands before `index` were silent: the log no longer has them.
     pub fn forget_before(&mut self, index: u64) {
         self.state.silent.forget_before(index);
@@ -209,7 +235,7 @@ impl Entry<'_> {
             Seen::New => {
                 let response = self.run(&command)?;
                 let took_effect = matches!(response, Response::Done | Response::Applied);
-                let was_judged = !matches!(response, Response::Failed { .. });
+                let was_judged = !matches!(response, Response::Failed { .. } | Response::Moved);
                 let response = response.encode();
                 if let Some(request) = request.filter(|_| was_judged) {
                     let dedupe = &mut self.store.state.dedupe;
@@ -232,6 +258,11 @@ impl Entry<'_> {
 
     /// Judges and executes a command.
     fn run(&mut self, command: &WriteCommand) -> Result<Response> {
+        let (first, last) = self.store.state.tokens;
+        let is_held = |write: &Write| (first..=last).contains(&write.partition.token);
+        if !command.writes.iter().all(is_held) {
+            return Ok(Response::Moved);
+        }
         let unknown = command
             .writes
             .iter()

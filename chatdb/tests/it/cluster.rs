@@ -35,7 +35,7 @@ impl ClusterNode {
     }
 
     /// As [`Self::start`], with other options changed.
-    async fn start_tuned(
+    pub(crate) async fn start_tuned(
         join: Option<&Self>,
         tablets: u32,
         tune: impl FnOnce(&mut EmbeddedOptions),

@@ -10,6 +10,7 @@ mod cli_commands;
 mod cli_tablet;
 mod cluster;
 mod cluster_requests;
+mod cluster_split;
 mod command_codec;
 mod counters;
 mod cql_parser;

@@ -20,7 +20,7 @@ fn outcomes(responses: &[Bytes]) -> Vec<bool> {
         .iter()
         .map(|bytes| match Response::decode(bytes).unwrap() {
             Response::Done | Response::Applied => true,
-            Response::NotApplied(_) | Response::Failed { .. } => false,
+            Response::NotApplied(_) | Response::Failed { .. } | Response::Moved => false,
         })
         .collect()
 }

@@ -44,6 +44,7 @@ pub use request::{
     Flushed, ReadStats, ScanPage, ScanPartition, ScanPosition, ScanRead, SlicePage, SliceRead,
 };
 pub use room::Growth;
+pub use spread::Spread;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -127,9 +128,9 @@ impl Engine {
         *self.tokens.lock()
     }
 
-    /// The first token of about the second half of the data, by bytes in files, and all these bytes;
-    /// inside a file tokens count as even. `None` with less than two tokens.
-    pub fn token_at_half(&self) -> Option<(u64, u64)> {
+    /// The token in the middle of the data, by bytes in files; inside a file tokens count as even. `None`
+    /// with less than two tokens.
+    pub fn token_at_half(&self) -> Option<Spread> {
         spread::halfway(&self.state().version, self.tokens())
     }
 

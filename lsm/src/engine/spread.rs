@@ -5,9 +5,20 @@
 
 use crate::manifest::Version;
 
-/// The first token after which about half of the bytes lie, and all bytes, of what `version` has
-/// between the `first` and the `last` token. `None` when that is one token.
-pub(super) fn halfway(version: &Version, (first, last): (u64, u64)) -> Option<(u64, u64)> {
+/// How the bytes of an engine lie around a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Spread {
+    /// About half of the bytes have smaller tokens.
+    pub token: u64,
+    /// Those bytes. Far from half when much is one partition.
+    pub below: u64,
+    /// All bytes.
+    pub all: u64,
+}
+
+/// The token in the middle of what `version` has between the `first` and the `last` token. `None` when
+/// that is one token.
+pub(super) fn halfway(version: &Version, (first, last): (u64, u64)) -> Option<Spread> {
     let files: Vec<(u64, u64, u64)> = version
         .all()
         .map(|file| {
@@ -42,7 +53,11 @@ pub(super) fn halfway(version: &Version, (first, last): (u64, u64)) -> Option<(u
             high = middle;
         }
     }
-    Some((low, all))
+    Some(Spread {
+        token: low,
+        below: below(low).saturating_sub(before),
+        all,
+    })
 }
 
 /// The bytes of a file, first and last token and length, with tokens below the bound.
