@@ -348,6 +348,11 @@ impl Sim {
         self.check();
         self.check_end();
         self.tally.trace = self.network.trace();
+        // The network has what calls the hosts, and the hosts have the network: without this each seed would
+        // stay in memory, logs included.
+        for node in &self.nodes {
+            self.network.unplug(node.id.node());
+        }
         self.tally
     }
 
