@@ -86,10 +86,11 @@ fn a_member_that_restarts_keeps_its_promise_to_the_leader_that_it_followed() {
         let network = Network::new(1, Duration::from_millis(2));
         let mut nodes = cluster(1, &network).await;
         let old = nodes[0].group().expect("up").clone();
-        // The third is ready to lead; only the second still confirms the leader.
+        write(&nodes[..1], &command(1)).await;
+        settle(&nodes).await;
+        // The third has everything and could lead; only the second still confirms the leader.
         cut_off(&network, 3, &[1]);
         tokio::time::sleep(Duration::from_secs(4)).await;
-        write(&nodes[..1], &command(1)).await;
         let (second, others) = (1, [1, 3]);
         nodes[second].lose_power(&network);
         nodes[second].world.vfs.restart();
@@ -97,6 +98,8 @@ fn a_member_that_restarts_keeps_its_promise_to_the_leader_that_it_followed() {
         cut_off(&network, 1, &others);
         cut_off(&network, 1, &[2]);
         let next = nodes[2].group().expect("up").clone();
+        // At once, so that only the promise of the second one stands between two leaders.
+        next.campaign().await.expect("it runs");
         let led = next.wait_leader(|leader| leader.is_some_and(|it| it != replica(1)), LONG);
         led.await.expect("the others choose one");
         // Virtual time: a lease that counts on the second one would still hold here.
@@ -118,10 +121,10 @@ fn a_leader_whose_disk_is_slow_and_members_that_pause_for_less_than_a_lease_caus
         let mut random = Random(7);
         for number in 0..60 {
             write(&nodes, &command(number)).await;
-            // A pause looks like a way that is cut for a moment.
-            let [one, other] =
-                [(1, 2), (2, 3), (3, 1)][usize::try_from(random.below(3)).expect("it fits")].into();
-            cut_off(&network, one, &[other]);
+            // A pause looks like a member that nobody hears and that hears nobody for a moment.
+            let paused = 1 + u32::try_from(random.below(3)).expect("it fits");
+            let others: Vec<u32> = (1..=3).filter(|it| *it != paused).collect();
+            cut_off(&network, paused, &others);
             tokio::time::sleep(Duration::from_millis(random.below(500))).await;
             network.heal();
         }
