@@ -214,7 +214,9 @@ impl Node {
         (token, only): (u64, Option<u64>),
     ) -> Result<Part> {
         if is_small(plan)
-            && let Some(part) = self.read_in_memory(plan, consistency, only).await?
+            && let Some(part) = self
+                .read_in_memory(plan, consistency, (token, only))
+                .await?
         {
             return Ok(part);
         }
@@ -229,12 +231,7 @@ impl Node {
         let running = running.map_err(|cause| {
             Error::new(ErrorKind::Closed, "the database is closed").with_source(cause)
         })?;
-        let readable = self.readable(plan, consistency, only).await?;
-        // A tablet was split, and the map here does not know where the token is now.
-        if !readable.iter().any(|place| place.holds(token)) {
-            let message = format!("no tablet here holds token {token:016x} any more");
-            return Err(Error::new(ErrorKind::NotLeader, message));
-        }
+        let readable = self.readable(plan, consistency, (token, only)).await?;
         let is_stopped = Arc::new(AtomicBool::new(false));
         let _stop = StopOnDrop(Arc::clone(&is_stopped));
         let plan = Arc::clone(plan);
@@ -251,9 +248,9 @@ impl Node {
         &self,
         plan: &ReadPlan,
         consistency: Consistency,
-        only: Option<u64>,
+        from: (u64, Option<u64>),
     ) -> Result<Option<Part>> {
-        let readable = self.readable(plan, consistency, only).await?;
+        let readable = self.readable(plan, consistency, from).await?;
         if readable.iter().any(|place| place.tablet.is_out_of_memory()) {
             return Ok(None);
         }
@@ -267,12 +264,12 @@ impl Node {
         Ok(part)
     }
 
-    /// The tablets of this node that the plan reads, each with its guard.
+    /// The tablets of this node that the plan reads, each with its guard; one of them holds `token`.
     async fn readable(
         &self,
         plan: &ReadPlan,
         consistency: Consistency,
-        only: Option<u64>,
+        (token, only): (u64, Option<u64>),
     ) -> Result<Vec<Readable>> {
         let policy = match consistency {
             Consistency::One => ReadPolicy::Local,
@@ -298,7 +295,12 @@ impl Node {
                 guard,
             });
         }
-        Ok(readable)
+        if readable.iter().any(|place| place.holds(token)) {
+            return Ok(readable);
+        }
+        // A tablet was split, and the map here does not know where the token is now.
+        let message = format!("no tablet here holds token {token:016x} any more");
+        Err(Error::new(ErrorKind::NotLeader, message))
     }
 }
 
