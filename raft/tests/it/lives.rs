@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use raft::{Group, ReadPolicy, ReplicaId};
+use raft::{Group, LogRead, ReadPolicy, ReplicaId};
 
 use crate::cluster::{LONG, Node, cluster, settle, virtual_life, write};
 use crate::network::Network;
@@ -70,6 +70,29 @@ impl Node {
         commands
             .map(|(index, op, command)| ((index, op), command))
             .collect()
+    }
+
+    /// What a stream would read from its log now.
+    fn published(&self) -> BTreeMap<(u64, u16), Bytes> {
+        let (mut from, mut all) = (0, BTreeMap::new());
+        let Some(group) = self.group().filter(|_| !self.world.vfs.is_down()) else {
+            return all;
+        };
+        loop {
+            match group.read_log(from, 4096) {
+                Ok(LogRead::Purged { oldest }) => from = oldest,
+                Ok(LogRead::Batches { next, .. }) if next == from => return all,
+                Ok(LogRead::Batches { batches, next }) => {
+                    for batch in batches {
+                        let ops = (0u16..).zip(batch.commands);
+                        all.extend(ops.map(|(op, command)| ((batch.id.index, op), command)));
+                    }
+                    from = next;
+                }
+                // The state was replaced meanwhile, or the power is cut.
+                Err(_) => return all,
+            }
+        }
     }
 
     /// Starts its host, destroys what another replica left, and opens its own.
@@ -159,6 +182,9 @@ impl Sim {
     fn check(&mut self) {
         for node in &self.nodes {
             for (place, command) in node.holds() {
+                self.known.learn(place, &command);
+            }
+            for (place, command) in node.published() {
                 self.known.learn(place, &command);
             }
             self.tally.installs += node.ledger.take_installs();
