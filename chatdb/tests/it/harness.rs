@@ -1,7 +1,8 @@
 //! A `chatdb` process to talk to, and databases in this process, both over a temporary directory.
 
 use chatdb::{ConnectOptions, Db, EmbeddedOptions, Server};
-use std::io::{BufRead, BufReader, Read};
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
@@ -33,9 +34,17 @@ pub(crate) fn run(arguments: &[&str]) -> Output {
         .expect("the program starts")
 }
 
+/// All that was written to a file.
+fn read_again(mut file: File) -> String {
+    file.seek(SeekFrom::Start(0)).expect("a file has a start");
+    std::io::read_to_string(file).expect("a file can be read")
+}
+
 /// A serving process.
 pub(crate) struct Serving {
     child: Child,
+    /// What it says, in a file: a process whose pipe nobody reads stops at its next word.
+    said: File,
     pub(crate) address: String,
 }
 
@@ -47,25 +56,22 @@ impl Serving {
 
     /// The same with these options.
     pub(crate) fn start_with(data: &Path, options: &[&str]) -> Self {
+        let said = tempfile::tempfile().expect("a file");
         let mut child = chatdb()
             .args(["serve", "--data"])
             .arg(data)
             .args(options)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
+            .stderr(said.try_clone().expect("the file once more"))
             .spawn()
             .expect("the program starts");
         let mut lines = BufReader::new(child.stdout.take().expect("stdout is piped"));
         let mut line = String::new();
         lines.read_line(&mut line).expect("stdout can be read");
         let Some(rest) = line.strip_prefix("chatdb is ready: http://") else {
-            let mut errors = String::new();
-            let mut stderr = child.stderr.take().expect("stderr is piped");
-            stderr
-                .read_to_string(&mut errors)
-                .expect("stderr can be read");
-            panic!("not ready: {line:?}, {errors}");
+            child.wait().expect("the process ends");
+            panic!("not ready: {line:?}, {}", read_again(said));
         };
         let address = rest
             .split_whitespace()
@@ -73,7 +79,11 @@ impl Serving {
             .expect("an address")
             .to_owned();
         child.stdout = Some(lines.into_inner());
-        Self { child, address }
+        Self {
+            child,
+            said,
+            address,
+        }
     }
 
     /// A client that soon gives up: a process that was killed does not come back at its address.
@@ -108,12 +118,8 @@ impl Serving {
             assert!(begun.elapsed() < limit, "runs on after {limit:?}");
             tokio::time::sleep(Duration::from_millis(20)).await;
         };
-        let mut said = String::new();
-        let stderr = self.child.stderr.as_mut().expect("stderr is piped");
-        stderr
-            .read_to_string(&mut said)
-            .expect("stderr can be read");
-        (ended.code(), said)
+        let said = self.said.try_clone().expect("the file once more");
+        (ended.code(), read_again(said))
     }
 
     /// Asks the process to stop; tells its exit code and what it printed after it was ready.
