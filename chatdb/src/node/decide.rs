@@ -103,11 +103,7 @@ impl Decider {
             Err(error) if error.kind() == ErrorKind::NotLeader => error,
             outcome => return outcome,
         };
-        let leader = self.group0.status().leader.map(ReplicaId::node);
-        let Some(leader) = leader.filter(|leader| *leader != self.node) else {
-            return Err(refused);
-        };
-        let address = self.address(leader)?;
+        let address = self.address_of_leader(refused)?;
         self.contacts
             .decide(&address, self.cluster_id, command.clone())
             .await
@@ -159,11 +155,7 @@ impl Decider {
             Err(error) if error.kind() == ErrorKind::NotLeader => error,
             outcome => return outcome,
         };
-        let leader = self.group0.status().leader.map(ReplicaId::node);
-        let Some(leader) = leader.filter(|leader| *leader != self.node) else {
-            return Err(refused);
-        };
-        let address = self.address(leader)?;
+        let address = self.address_of_leader(refused)?;
         self.contacts.newest(&address, self.cluster_id).await
     }
 
@@ -171,6 +163,13 @@ impl Decider {
     pub(crate) async fn newest_here(&self) -> Result<u64> {
         let guard = self.group0.read_guard(ReadPolicy::ReadIndex).await?;
         Ok(guard.applied_index)
+    }
+
+    /// Where the leader of group 0 is, for a node that was `refused` because it does not lead itself.
+    fn address_of_leader(&self, refused: Error) -> Result<String> {
+        let leader = self.group0.status().leader.map(ReplicaId::node);
+        let leader = leader.filter(|leader| *leader != self.node);
+        self.address(leader.ok_or(refused)?)
     }
 
     /// The gRPC address of a node.

@@ -352,6 +352,7 @@ impl TabletMachine {
             let message = format!("tablet {} cannot apply an entry", self.0.group_id);
             let kind = match cause.kind() {
                 ErrorKind::Io => raft::ErrorKind::Io,
+                ErrorKind::Corrupt => raft::ErrorKind::Corrupt,
                 _ => raft::ErrorKind::Bug,
             };
             raft::Error::new(kind, message).with_source(cause)
