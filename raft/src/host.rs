@@ -574,9 +574,9 @@ fn config(options: &HostOptions) -> Result<Config> {
         enable_leader_restore: Some(false),
         // The pulse times heartbeats and candidacies.
         enable_tick: false,
-        // An answer that comes late may say "conflict" where the follower has confirmed meanwhile. Without
-        // this the leader stops (with assertions) or looks for the end of that log in the wrong place; with
-        // it, it begins to look anew. What a majority has confirmed stays so either way.
+        // An answer that comes late may say "conflict" where the follower has confirmed meanwhile. With this
+        // the leader looks for the end of that log anew instead of failing an assertion. What a majority has
+        // confirmed stays so either way (docs/decisions/0009).
         allow_log_reversion: Some(true),
         // The snapshot point moves when the owner says so, and the keeper purges by hand.
         snapshot_policy: SnapshotPolicy::Never,
