@@ -12,7 +12,7 @@ BOTS       := gateway/tests/bots
 # The binaries as the Rust tests build them: the same features, so nothing is compiled a second time.
 TEST_BINS  := cargo test --workspace --locked --no-run --quiet
 
-.PHONY: run release test test-long sim check rust-test web-test bot-test setup fuzz bench-peers bench-quick bench-gate bench-gate-update bench-cluster cluster chaos clean help
+.PHONY: run release test test-long sim check rust-test web-test bot-test setup mutants fuzz bench-peers bench-quick bench-gate bench-gate-update bench-cluster cluster chaos clean help
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort
@@ -58,6 +58,9 @@ test-long: ## 10 000 000 random operations on the storage engine beside a model 
 
 sim: ## replicas that come and go through crashes and cut ways in virtual time: SEEDS of them, from FIRST on
 	SEEDS=$(or $(SEEDS),1000) FIRST=$(or $(FIRST),0) cargo test --locked -p raft --test it lives::through -- --nocapture
+
+mutants: ## breaks one rule of replication after the other, and lets the simulation find each
+	raft/tests/mutants/run.sh
 
 fuzz: ## a million runs of every fuzz target (nightly Rust and cargo-fuzz)
 	./docs/operations/fuzz.sh 1000000

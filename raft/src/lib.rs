@@ -29,7 +29,7 @@
 //!
 //! # Reading order
 //!
-//! `types` (what openraft is told), `payload` and `membership` (bytes), `log_store` and `machine`
+//! `types` (what openraft is told), `runtime` (what it runs on), `payload` and `membership` (bytes), `log_store` and `machine`
 //! (openraft's storage seams over ours), `log_driver` (who calls fdatasync), `batcher`, `group`,
 //! `guard`, `keeper` (raft snapshot point and purge), `snapshot`, `sender` and `receiver`
 //! (the state of a replica on its way to another one), `transport` (calls, and TCP), `network`
@@ -59,6 +59,7 @@ mod pulse;
 mod receiver;
 mod recovery;
 mod replica;
+mod runtime;
 mod sender;
 mod snapshot;
 mod state_machine;

@@ -14,6 +14,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::id::{LeaderId, LogId, ReplicaId};
 use crate::machine::{Machine, SnapshotContent};
 use crate::membership::{Membership, StoredMembership};
+use crate::runtime::Runtime;
 
 /// The type parameters of every group.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,7 +39,7 @@ impl RaftTypeConfig for Types {
         = openraft::impls::InlineBatch<T>
     where
         T: OptionalSend + 'static;
-    type AsyncRuntime = openraft::impls::TokioRuntime;
+    type AsyncRuntime = Runtime;
     type ErrorSource = openraft::impls::BoxedErrorSource;
 }
 

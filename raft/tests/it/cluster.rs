@@ -112,7 +112,12 @@ impl Node {
 
 /// A group of the first node, joined by the others.
 pub(crate) async fn cluster(seed: u64, network: &Network) -> Vec<Node> {
-    let mut nodes: Vec<Node> = (1..=3).map(|id| Node::new(id, seed)).collect();
+    let nodes = (1..=3).map(|id| Node::new(id, seed));
+    cluster_of(nodes.collect(), network).await
+}
+
+/// A group of the first of these three nodes, joined by the others.
+pub(crate) async fn cluster_of(mut nodes: Vec<Node>, network: &Network) -> Vec<Node> {
     for node in &mut nodes {
         node.start(network, node.id == replica(1)).await;
     }

@@ -19,6 +19,7 @@ mod opening;
 mod purge;
 mod reads;
 mod replicas;
+mod same_seed;
 mod simulation;
 mod snapshots;
 mod support;

@@ -24,6 +24,8 @@ pub(crate) struct Record {
     pub(crate) last: Option<LogId>,
     membership: Bytes,
     durable: Durable,
+    /// What is on its way to the disk.
+    frozen: Option<Durable>,
     /// Fails with this error when a command says so.
     refuse: Option<(Bytes, Error)>,
 }
@@ -87,16 +89,28 @@ impl Ledger {
 
     /// Makes everything applied so far durable and returns its last index.
     pub(crate) fn flush(&self) -> u64 {
+        self.freeze();
+        self.write_frozen().unwrap_or(0)
+    }
+
+    /// Everything applied so far is on its way to the disk.
+    pub(crate) fn freeze(&self) {
         let mut record = self.record.lock();
         let applied = Applied {
             id: record.last,
             membership: record.membership.clone(),
         };
-        record.durable = Durable {
+        record.frozen = Some(Durable {
             applied,
             batches: record.batches.clone(),
-        };
-        record.last.map_or(0, |last| last.index)
+        });
+    }
+
+    /// What was frozen is durable now; its last index.
+    pub(crate) fn write_frozen(&self) -> Option<u64> {
+        let mut record = self.record.lock();
+        record.durable = record.frozen.take()?;
+        record.durable.applied.id.map(|last| last.index)
     }
 
     /// Raft snapshots that were installed since the last time.
@@ -239,6 +253,7 @@ impl StateMachine for Recorder {
         record.last = durable.applied.id;
         record.membership.clone_from(&durable.applied.membership);
         record.installs += 1;
+        record.frozen = None;
         let applied = durable.applied.clone();
         record.durable = durable;
         Ok(applied)
@@ -311,7 +326,12 @@ fn decode_batches(mut bytes: Bytes) -> Vec<CommittedBatch> {
 #[derive(Debug)]
 pub(crate) struct World {
     pub(crate) vfs: FaultyVfs,
+    /// Of the log, in bytes.
+    pub(crate) segment_bytes: u64,
 }
+
+/// Of the log, unless a world has others.
+pub(crate) const SEGMENT_BYTES: u64 = 16 * 1024 * 1024;
 
 pub(crate) const GROUP: GroupId = GroupId(7);
 /// The first replica of the first node.
@@ -327,6 +347,7 @@ impl World {
         println!("seed {seed}");
         Self {
             vfs: FaultyVfs::new(seed),
+            segment_bytes: SEGMENT_BYTES,
         }
     }
 
@@ -336,7 +357,8 @@ impl World {
     }
 
     pub(crate) fn try_host(&self, options: HostOptions) -> Result<Host> {
-        open_host(Arc::new(self.vfs.clone()), Path::new("/data/log"), options)
+        let dir = Path::new("/data/log");
+        open_host(Arc::new(self.vfs.clone()), dir, self.segment_bytes, options)
     }
 }
 
@@ -363,9 +385,14 @@ pub(crate) fn quiet_life<T>(life: impl Future<Output = T>) -> T {
     outcome
 }
 
-pub(crate) fn open_host(vfs: Arc<dyn Vfs>, dir: &Path, options: HostOptions) -> Result<Host> {
+pub(crate) fn open_host(
+    vfs: Arc<dyn Vfs>,
+    dir: &Path,
+    segment_bytes: u64,
+    options: HostOptions,
+) -> Result<Host> {
     let small = LogOptions {
-        segment_bytes: 16 * 1024 * 1024,
+        segment_bytes,
         ..LogOptions::default()
     };
     let log = Log::open(vfs, dir, small)

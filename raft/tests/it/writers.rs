@@ -9,7 +9,7 @@ use bytes::Bytes;
 use lsm::vfs::OsVfs;
 use raft::{GroupId, HostOptions};
 
-use crate::support::{Ledger, ONE, life, open_host};
+use crate::support::{Ledger, ONE, SEGMENT_BYTES, life, open_host};
 
 /// Runs `writers` closed loops over `groups` groups for `time`, with up to `in_flight` entries of a
 /// group on their way; returns writes and syncs.
@@ -20,7 +20,7 @@ async fn run(groups: u64, writers: u64, in_flight: usize, time: Duration) -> (u6
         entries_in_flight_max: in_flight,
         ..HostOptions::default()
     };
-    let host = open_host(vfs, dir.path(), options).expect("the host starts");
+    let host = open_host(vfs, dir.path(), SEGMENT_BYTES, options).expect("the host starts");
     let mut opened = Vec::new();
     for id in 0..groups {
         let machine = Ledger::default().machine();
