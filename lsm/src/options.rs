@@ -79,6 +79,18 @@ pub struct EngineOptions {
     pub mixed_files: usize,
     /// Bytes of those files beyond which the same happens. Default: 64 MiB.
     pub mixed_bytes: u64,
+    /// Neighboring windows that are merged into one group when all of them are old, each time that so many
+    /// groups are there again: with 8, windows become groups of 8, then of 64, and so on. Only what holds
+    /// something that never expires, and together fits [`Self::sealed_fragment_bytes`]. Default: 8. 0:
+    /// windows are never merged. Range: 2 ..= 64.
+    ///
+    /// Larger: data is rewritten less often, but more files stay. Without it a table has one file for each
+    /// window of its whole life; with it, a late write rewrites up to a fragment of its group.
+    pub cold_fan_out: u32,
+    /// Windows behind the current one that are not merged with their neighbors yet. Default: 30.
+    ///
+    /// More: late writes and deletions rewrite less, but more files stay.
+    pub unmerged_windows: u64,
     /// How long after its end a window is still expected to be written, in milliseconds.
     /// Default: 2 h. Later writes are stored as well; they only cost another merge.
     ///
@@ -107,6 +119,8 @@ impl Default for EngineOptions {
             sealed_fragment_bytes: 1024 * 1024 * 1024,
             mixed_files: 4,
             mixed_bytes: 64 * 1024 * 1024,
+            cold_fan_out: 8,
+            unmerged_windows: 30,
             seal_grace_ms: 2 * 60 * 60 * 1000,
             seed: 0,
         }
@@ -142,6 +156,10 @@ impl EngineOptions {
                 "runs_max: use 8 to 256, and not less than tier_files",
             ),
             (self.mixed_files <= 64, "mixed_files: use at most 64"),
+            (
+                matches!(self.cold_fan_out, 0 | 2..=64),
+                "cold_fan_out: use 2 to 64, or 0 to keep all windows apart",
+            ),
             (self.dead_run_rows > 0, "dead_run_rows: use at least 1"),
             (
                 self.fragment_bytes.min(self.sealed_fragment_bytes) >= 64 * 1024,

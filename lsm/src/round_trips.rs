@@ -102,6 +102,11 @@ fn meta() -> impl Strategy<Value = FileMeta> {
             (properties.blocks, properties.rows) = (blocks, rows);
             (properties.min_timestamp, properties.max_timestamp) = (min, max);
             (properties.dead_after_ms, properties.last_key) = (dead, key);
+            // Every other file is of merged windows, if there can be such from its window on.
+            let last = properties.window.0.saturating_add(1 + i64::from(blocks));
+            if is_sealed && properties.window > Window::MIXED {
+                properties.last_window = Window(last);
+            }
             FileMeta {
                 number,
                 uid,

@@ -8,6 +8,8 @@
 //!   rewrites only the fragments between their keys.
 //! * Late writes to many sealed windows are flushed to one file for all, at most four of them or 64 MiB;
 //!   then their rows are spread over files of their windows, where they merge as above.
+//! * Old sealed windows that never expire are merged with their neighbors, geometrically, as far as they
+//!   fit one fragment: see [`cold`]. A group of them is as one window from then on.
 //! * Tables without time: levels, each at least eight times larger than all that is newer.
 //! * A window of which nothing is visible any more is dropped by one edit, unread; so is a file
 //!   that hides nothing.
@@ -26,9 +28,13 @@
 //!
 //! # Cost
 //!
-//! A window that is flushed fewer than 32 times is written three times: flushed, merged, sealed.
+//! A window that is flushed fewer than 32 times is written three times: flushed, merged, sealed. Small ones
+//! are written again for every size of groups that they become part of.
 //! Temporary space is the output of one merge per engine.
 
+mod cold;
+#[cfg(test)]
+mod cold_tests;
 mod job;
 mod pace;
 mod picker;
@@ -37,6 +43,7 @@ mod picker_tests;
 mod purge;
 mod runs;
 
+pub(crate) use cold::{Settled, pick_cold};
 pub(crate) use job::{Output, merge_files};
 pub use pace::{CompactionOutcome, CompactionReason, CompactionReport, MergePace, Unpaced};
 pub(crate) use picker::{Job, Situation, forgets, pick_group, pick_mixed};

@@ -49,6 +49,8 @@ pub enum CompactionReason {
     ForeignFile,
     /// A part of a file holds no token of the engine any more.
     Foreign,
+    /// Old windows, each too small to need files of its own, share them from now on.
+    Cold,
 }
 
 impl CompactionReason {
@@ -66,6 +68,7 @@ impl CompactionReason {
             Self::Purge => "purge",
             Self::ForeignFile => "foreign_file",
             Self::Foreign => "foreign",
+            Self::Cold => "cold",
         }
     }
 }
@@ -77,7 +80,7 @@ pub struct CompactionReport {
     pub reason: CompactionReason,
     /// Table of all files.
     pub table: TableId,
-    /// Window of all files.
+    /// Window of all files, or the first one of several.
     pub window: Window,
     /// Files that went.
     pub inputs: usize,

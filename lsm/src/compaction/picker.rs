@@ -384,7 +384,7 @@ fn rewrite(run: &Run<'_>, file: &Candidate<'_>, reason: Reason, situation: &Situ
 }
 
 impl Job {
-    fn of(reason: Reason, files: &[&Candidate<'_>]) -> Self {
+    pub(super) fn of(reason: Reason, files: &[&Candidate<'_>]) -> Self {
         Self {
             reason,
             inputs: files.iter().map(|file| file.meta.number).collect(),

@@ -1,15 +1,15 @@
 //! Running one compaction.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::due::Pick;
 use super::flush::NewFile;
-use super::state::State;
 use super::{Change, Engine};
 use crate::compaction::{
-    Candidate, CompactionOutcome, CompactionReason, CompactionReport, Job, MergePace, Output,
-    Situation, Unpaced, forgets, merge_files, pick_group, pick_mixed,
+    CompactionOutcome, CompactionReason, CompactionReport, Job, MergePace, Output, Unpaced,
+    merge_files,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::manifest::{Edit, FileMeta, TableFile, Version, table_path};
@@ -17,16 +17,6 @@ use crate::memtable::Epochs;
 use crate::metrics::add;
 use crate::row::{TableId, Timestamp, Window};
 use crate::sstable::{TableWriter, WriterOptions};
-
-/// A job and the files that it is about.
-#[derive(Debug)]
-struct Pick {
-    job: Job,
-    /// Newest first.
-    inputs: Vec<Arc<TableFile>>,
-    /// All other files that may hold their partitions.
-    outside: Vec<Arc<TableFile>>,
-}
 
 /// The output of a merge: files that are created when they are needed.
 struct Outputs<'a> {
@@ -37,10 +27,13 @@ struct Outputs<'a> {
     /// Placement deletions up to this one are applied.
     epochs_applied: Timestamp,
     current: Option<NewFile>,
-    /// The window of the rows that come.
-    window: Window,
-    /// Files of other windows, if inputs hold rows of many.
-    others: BTreeMap<Window, NewFile>,
+    /// Which windows were merged.
+    version: Arc<Version>,
+    table: TableId,
+    /// The windows that share a file with the rows that come, first and last.
+    windows: (Window, Window),
+    /// Files of other windows, if the rows go to those of their windows.
+    others: BTreeMap<(Window, Window), NewFile>,
     done: Vec<Arc<TableFile>>,
     /// Names of all of them, finished or not.
     paths: Vec<PathBuf>,
@@ -99,11 +92,13 @@ impl Output for Outputs<'_> {
     }
 
     fn enter(&mut self, window: Window) {
-        if self.spreads() && window != self.window {
-            let next = self.others.remove(&window);
+        let (first, last) = self.windows;
+        if self.spreads() && (window < first || last < window) {
+            let windows = self.version.windows(self.table, window);
+            let next = self.others.remove(&windows);
             let left = std::mem::replace(&mut self.current, next);
-            self.others.extend(left.map(|file| (self.window, file)));
-            (self.window, self.options.window) = (window, window);
+            self.others.extend(left.map(|file| (self.windows, file)));
+            (self.windows, self.options.windows) = (windows, windows);
         }
     }
 
@@ -178,110 +173,6 @@ impl Engine {
         Ok(CompactionOutcome::Done(report))
     }
 
-    /// Bytes that the merges which are due now would read: how far compaction is behind.
-    pub fn backlog_bytes(&self, now_ms: u64) -> u64 {
-        let state = self.state();
-        let jobs = self.jobs(&state, now_ms);
-        jobs.iter()
-            .filter(|(job, _)| !is_drop(job.reason))
-            .map(|(job, _)| job.bytes)
-            .sum()
-    }
-
-    /// The most urgent job of each table and window that has one.
-    fn jobs(&self, state: &State, now_ms: u64) -> Vec<(Job, (TableId, Window))> {
-        let (tables, version) = (self.tables.read(), &state.version);
-        let mut jobs = Vec::new();
-        // Tables whose mixed files keep a window from being dropped or purged.
-        let mut is_needed = BTreeSet::new();
-        let tokens = self.tokens();
-        for (group, files) in &version.files {
-            let (table, window) = *group;
-            let windowed = tables
-                .get(&table)
-                .and_then(|options| options.windowed)
-                .filter(|_| window != Window::TIMELESS);
-            let is_over = windowed.is_some_and(|windowed| {
-                let end_ms = windowed.end_ms(window);
-                let sealed_ms = end_ms.saturating_add(self.options.seal_grace_ms);
-                // Sealed now, it would be written again when its last rows are flushed.
-                let waits = sealed_ms.saturating_add(windowed.window_ms / 2) > now_ms
-                    && files.iter().all(|file| !file.meta.is_sealed)
-                    && state.holds(table, window);
-                sealed_ms <= now_ms && !waits
-            });
-            let is_half_over = windowed.is_some_and(|windowed| {
-                windowed
-                    .end_ms(window)
-                    .saturating_sub(windowed.window_ms / 2)
-                    <= now_ms
-            });
-            // A table that nobody defined yet may have windows: it waits until it is defined.
-            let is_known = window == Window::TIMELESS || windowed.is_some();
-            if window == Window::MIXED {
-                continue;
-            }
-            let mixed = candidates(version.mixed(table, window), &version.epochs);
-            let situation = Situation {
-                options: &self.options,
-                window_ms: windowed.map(|windowed| windowed.window_ms),
-                is_over,
-                is_half_over,
-                now_ms,
-                mixed: &mixed,
-                tokens,
-            };
-            let files = candidates(files, &version.epochs);
-            let job = pick_group(&files, &situation).filter(|_| is_known);
-            if !mixed.is_empty() && is_known {
-                let alone = Situation {
-                    mixed: &[],
-                    ..situation
-                };
-                let wanted = pick_group(&files, &alone).filter(forgets);
-                if wanted.is_some() && wanted != job {
-                    is_needed.insert(table);
-                }
-            }
-            jobs.extend(job.map(|job| (job, *group)));
-        }
-        for (group, files) in &version.files {
-            if group.1 == Window::MIXED {
-                let files = candidates(files, &version.epochs);
-                let job = pick_mixed(&files, &self.options, is_needed.contains(&group.0));
-                jobs.extend(job.map(|job| (job, *group)));
-            }
-        }
-        jobs
-    }
-
-    fn pick(&self, now_ms: u64) -> Option<Pick> {
-        let state = self.state();
-        let version = &state.version;
-        let jobs = self.jobs(&state, now_ms);
-        let (job, (table, window)) = jobs
-            .into_iter()
-            .min_by_key(|(job, _)| (job.reason, job.bytes))?;
-        let files = version.group(table, window).iter().map(Arc::clone);
-        let (inputs, mut outside): (Vec<_>, Vec<_>) =
-            files.partition(|file| job.inputs.contains(&file.meta.number));
-        if window == Window::MIXED {
-            let others = version.table(table);
-            outside.extend(
-                others
-                    .filter(|it| it.meta.properties.window != window)
-                    .cloned(),
-            );
-        } else {
-            outside.extend(version.mixed(table, window).iter().cloned());
-        }
-        Some(Pick {
-            job,
-            inputs,
-            outside,
-        })
-    }
-
     /// Drops files unread.
     fn discard(&self, pick: &Pick) -> Result<Option<CompactionReport>> {
         self.replace(&pick.inputs, Vec::new())?;
@@ -289,7 +180,7 @@ impl Engine {
             CompactionReason::ExpiredWindow => add(&self.counters.windows_dropped, 1),
             _ => add(&self.counters.files_dropped, pick.inputs.len() as u64),
         }
-        Ok(report(pick, &[], 0))
+        Ok(Some(report(pick, &[], 0)))
     }
 
     /// Merges files. `None`: cancelled.
@@ -300,7 +191,7 @@ impl Engine {
         pace: &dyn MergePace,
     ) -> Result<Option<CompactionReport>> {
         let version = Arc::clone(&self.state().version);
-        let mut outputs = self.outputs(pick, &version.epochs, pace)?;
+        let mut outputs = self.outputs(pick, &version, pace)?;
         let merged = merge_files(
             (&pick.inputs, &pick.outside),
             &version.epochs,
@@ -327,36 +218,33 @@ impl Engine {
         }
         let report = report(pick, &done, written);
         self.replace(&pick.inputs, done)?;
-        if let Some(report) = &report {
-            add(&self.counters.compactions, 1);
-            add(&self.counters.compaction_read_bytes, report.read_bytes);
-            add(&self.counters.compaction_written_bytes, written);
-            add(&self.counters.tombstones_dropped, report.tombstones_dropped);
-        }
-        Ok(report)
+        add(&self.counters.compactions, 1);
+        add(&self.counters.compaction_read_bytes, report.read_bytes);
+        add(&self.counters.compaction_written_bytes, written);
+        add(&self.counters.tombstones_dropped, report.tombstones_dropped);
+        Ok(Some(report))
     }
 
     fn outputs<'a>(
         &'a self,
         pick: &'a Pick,
-        epochs: &Epochs,
+        version: &Arc<Version>,
         pace: &'a dyn MergePace,
     ) -> Result<Outputs<'a>> {
         let properties = pick.inputs.iter().map(|file| &file.meta.properties);
         let from = properties.clone().map(|it| it.first_index).min();
         let to = properties.clone().map(|it| it.last_index).max();
-        let first = properties.clone().next();
-        let table = first.map_or(TableId(0), |it| it.table);
-        let window = first.map_or(Window::TIMELESS, |it| it.window);
+        let (table, windows) = (pick.table, pick.windows);
         let indexes = (from.unwrap_or_default(), to.unwrap_or_default());
-        let mut options = self.writer_options(table, window, indexes);
+        let mut options = self.writer_options(table, windows, indexes);
         let mut fragment_bytes = self.options.fragment_bytes;
         if pick.job.is_cold {
             fragment_bytes = self.options.sealed_fragment_bytes;
             options.level = self.options.sealed_compression_level;
             options.dictionary = self.dictionary(table, &pick.inputs, options.level)?;
         }
-        let newest = epochs
+        let newest = version
+            .epochs
             .iter()
             .filter(|(found, ..)| *found == table)
             .map(|(.., timestamp)| timestamp)
@@ -369,7 +257,9 @@ impl Engine {
             fragment_bytes,
             epochs_applied: newest.max(before.min()).unwrap_or_default(),
             current: None,
-            window,
+            version: Arc::clone(version),
+            table,
+            windows,
             others: BTreeMap::new(),
             done: Vec::new(),
             paths: Vec::new(),
@@ -393,17 +283,7 @@ impl Engine {
     }
 }
 
-fn candidates<'a>(files: &'a [Arc<TableFile>], epochs: &Epochs) -> Vec<Candidate<'a>> {
-    files
-        .iter()
-        .map(|file| Candidate {
-            meta: &file.meta,
-            epoch_blocks: epoch_blocks(file, epochs),
-        })
-        .collect()
-}
-
-fn is_drop(reason: CompactionReason) -> bool {
+pub(super) fn is_drop(reason: CompactionReason) -> bool {
     matches!(
         reason,
         CompactionReason::ExpiredWindow
@@ -412,17 +292,16 @@ fn is_drop(reason: CompactionReason) -> bool {
     )
 }
 
-fn report(pick: &Pick, made: &[Arc<TableFile>], written_bytes: u64) -> Option<CompactionReport> {
-    let first = &pick.inputs.first()?.meta.properties;
+fn report(pick: &Pick, made: &[Arc<TableFile>], written_bytes: u64) -> CompactionReport {
     let sum = |files: &[Arc<TableFile>], of: fn(&FileMeta) -> u64| -> u64 {
         files.iter().map(|file| of(&file.meta)).sum()
     };
     let reason = pick.job.reason;
     let tombstones = |files| sum(files, |meta| meta.properties.tombstones);
-    Some(CompactionReport {
+    CompactionReport {
         reason,
-        table: first.table,
-        window: first.window,
+        table: pick.table,
+        window: pick.windows.0,
         inputs: pick.inputs.len(),
         outputs: made.len(),
         read_bytes: if is_drop(reason) {
@@ -435,23 +314,7 @@ fn report(pick: &Pick, made: &[Arc<TableFile>], written_bytes: u64) -> Option<Co
         rows_written: sum(made, |meta| meta.properties.rows),
         tombstones_dropped: tombstones(&pick.inputs).saturating_sub(tombstones(made)),
         micros: 0,
-    })
-}
-
-/// Blocks of large partitions that placement deletions have killed since the file was written.
-fn epoch_blocks(file: &TableFile, epochs: &Epochs) -> u32 {
-    let meta = &file.meta;
-    let properties = &meta.properties;
-    epochs
-        .iter()
-        .filter(|(table, token, _, timestamp)| {
-            *table == properties.table
-                && *timestamp > meta.epochs_applied
-                && *timestamp >= properties.min_timestamp
-                && file.table.may_contain_token(*token)
-        })
-        .map(|(_, token, placement, _)| file.table.blocks_under(token, placement))
-        .fold(0, u32::saturating_add)
+    }
 }
 
 /// The placement deletions that still shadow something in a file, if some do not any more.

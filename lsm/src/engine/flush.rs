@@ -95,7 +95,7 @@ impl Engine {
                 let hurry = Some(Arc::clone(&self.options.memory));
                 let options = WriterOptions {
                     hurry,
-                    ..self.writer_options(table, window, indexes)
+                    ..self.writer_options(table, (window, window), indexes)
                 };
                 let file = self.new_file(options)?;
                 paths.push(table_path(&self.dir, file.number()));
@@ -121,7 +121,7 @@ impl Engine {
         let mut last_sealed: BTreeMap<TableId, Window> = BTreeMap::new();
         for ((table, window), files) in &version.files {
             if *window > Window::MIXED && files.iter().any(|file| file.meta.is_sealed) {
-                last_sealed.insert(*table, *window);
+                last_sealed.insert(*table, version.windows(*table, *window).1);
             }
         }
         let is_late = |table: &TableId, window: &Window| {
@@ -151,17 +151,17 @@ impl Engine {
         grouped.sort_by_key(|(table, window, token, key, _)| (*table, *window, *token, *key));
     }
 
-    /// How files of one table and window are written by default.
+    /// How files of one table, from the first to the last of `windows`, are written by default.
     pub(super) fn writer_options(
         &self,
         table: TableId,
-        window: Window,
+        windows: (Window, Window),
         indexes: (u64, u64),
     ) -> WriterOptions {
         WriterOptions {
             uid: 0,
             table,
-            window,
+            windows,
             indexes,
             block_bytes: self.options.block_bytes,
             level: self.options.compression_level,
@@ -170,13 +170,13 @@ impl Engine {
         }
     }
 
-    /// Creates a file for rows of one table and window, and chooses its number and identity.
+    /// Creates a file for rows of one table, and chooses its number and identity.
     pub(super) fn new_file(&self, mut options: WriterOptions) -> Result<NewFile> {
         let number = self.allocate_file();
         let mut identity = number.to_le_bytes().to_vec();
         identity.extend_from_slice(&options.indexes.1.to_le_bytes());
         identity.extend_from_slice(&options.table.0.to_le_bytes());
-        identity.extend_from_slice(&options.window.0.to_le_bytes());
+        identity.extend_from_slice(&options.windows.0.0.to_le_bytes());
         let uid = xxh3(self.options.seed, &identity);
         options.uid = uid;
         let path = table_path(&self.dir, number);

@@ -31,8 +31,10 @@ pub struct FileInfo {
     pub name: String,
     /// The table of all its rows.
     pub table: TableId,
-    /// The window of all its rows.
+    /// The window of all its rows, or the first one of several.
     pub window: Window,
+    /// The last window that it may have rows of.
+    pub last_window: Window,
     /// Length in bytes.
     pub bytes: u64,
     /// Whether it was made from everything its window held.
@@ -172,6 +174,7 @@ fn info(meta: &FileMeta) -> FileInfo {
         name: table_name(meta.number),
         table: properties.table,
         window: properties.window,
+        last_window: properties.last_window,
         bytes: meta.len,
         is_sealed: meta.is_sealed,
         first_index: properties.first_index,

@@ -22,6 +22,7 @@ mod dead_runs;
 mod debt;
 mod dictionaries;
 mod digest;
+mod due;
 mod flush;
 mod inspect;
 mod install;

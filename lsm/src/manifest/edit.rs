@@ -17,8 +17,9 @@ const TAG_EPOCHS: u8 = 4;
 const TAG_NEXT_FILE: u8 = 5;
 /// A file in a later version of the format than 1, which the record names.
 const TAG_ADD_VERSIONED: u8 = 6;
-/// Version of file records that this build writes.
-const FILE_RECORD_VERSION: u32 = 3;
+/// Versions of file records, which are those of the statistics in them: 4 never was, and 5 is only written
+/// of files of merged windows.
+const FILE_RECORD_VERSIONS: [u32; 3] = [2, 3, 5];
 
 /// What the manifest knows about a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,7 +64,8 @@ impl Edit {
         varint::encode(&mut out, self.next_file);
         for file in &self.added {
             out.push(TAG_ADD_VERSIONED);
-            varint::encode(&mut out, u64::from(FILE_RECORD_VERSION));
+            let version = if file.properties.is_merged() { 5 } else { 3 };
+            varint::encode(&mut out, version);
             varint::encode(&mut out, file.number);
             out.extend_from_slice(&file.uid.to_le_bytes());
             varint::encode(&mut out, file.len);
@@ -108,7 +110,7 @@ impl Edit {
                     let version = reader.varint("version of a file record")?;
                     let version = u32::try_from(version)
                         .ok()
-                        .filter(|version| (2..=FILE_RECORD_VERSION).contains(version));
+                        .filter(|version| FILE_RECORD_VERSIONS.contains(version));
                     let version = version.ok_or_else(|| reader.error("a known version"))?;
                     edit.added
                         .push(FileMeta::decode(payload, &mut reader, version)?);

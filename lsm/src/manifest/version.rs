@@ -1,6 +1,6 @@
 //! One state of the files of an engine; immutable, shared by readers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -26,7 +26,10 @@ pub(crate) struct TableFile {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Version {
     /// Files of each (table, window), the one with the latest log indexes first.
+    /// Merged windows are listed together under the first of them.
     pub(crate) files: BTreeMap<(TableId, Window), Vec<Arc<TableFile>>>,
+    /// Neighboring windows that were merged, which are as one from then on: the last of them by the first.
+    merged: BTreeMap<(TableId, Window), Window>,
     /// Deletions of whole placement keys.
     pub(crate) epochs: Epochs,
     /// Up to where the files go.
@@ -43,9 +46,20 @@ impl TableFile {
 }
 
 impl Version {
-    /// The files of one table and window, newest first.
+    /// The files of one table and window, newest first, with those of the windows that it was merged with.
     pub(crate) fn group(&self, table: TableId, window: Window) -> &[Arc<TableFile>] {
-        self.files.get(&(table, window)).map_or(&[], Vec::as_slice)
+        let (first, _) = self.windows(table, window);
+        self.files.get(&(table, first)).map_or(&[], Vec::as_slice)
+    }
+
+    /// The first and the last of the windows that a window was merged with; mostly itself.
+    pub(crate) fn windows(&self, table: TableId, window: Window) -> (Window, Window) {
+        let until = (table, Window(i64::MIN))..=(table, window);
+        let before = self.merged.range(until).next_back();
+        before
+            .map(|((_, first), last)| (*first, *last))
+            .filter(|(_, last)| window <= *last)
+            .unwrap_or((window, window))
     }
 
     /// The files that may hold rows of one table and window beside others, newest first.
@@ -74,14 +88,7 @@ impl Version {
             files.retain(|file| !edit.removed.contains(&file.meta.number));
             !files.is_empty()
         });
-        for file in added {
-            let key = (file.meta.properties.table, file.meta.properties.window);
-            let files = next.files.entry(key).or_default();
-            files.push(file);
-            files.sort_by_key(|file| {
-                std::cmp::Reverse((file.meta.properties.last_index, file.meta.number))
-            });
-        }
+        next.add(added);
         if let Some(flushed) = &edit.flushed {
             next.flushed = flushed.clone();
         }
@@ -89,6 +96,32 @@ impl Version {
             next.epochs = epochs.clone();
         }
         next
+    }
+
+    /// Adds files. When that changes which windows are as one, all files find their places anew: also
+    /// what was flushed for a single window while it was merged with others.
+    fn add(&mut self, mut added: Vec<Arc<TableFile>>) {
+        let merged = merged_windows(self.all().chain(&added));
+        if merged != self.merged {
+            self.merged = merged;
+            let placed = std::mem::take(&mut self.files);
+            added.extend(placed.into_values().flatten());
+        }
+        let mut changed = BTreeSet::new();
+        for file in added {
+            let properties = &file.meta.properties;
+            let (first, _) = self.windows(properties.table, properties.window);
+            let group = (properties.table, first);
+            self.files.entry(group).or_default().push(file);
+            changed.insert(group);
+        }
+        for group in changed {
+            if let Some(files) = self.files.get_mut(&group) {
+                files.sort_by_key(|file| {
+                    std::cmp::Reverse((file.meta.properties.last_index, file.meta.number))
+                });
+            }
+        }
     }
 
     /// One edit that says all of this version.
@@ -101,4 +134,30 @@ impl Version {
             next_file,
         }
     }
+}
+
+/// The windows that some file holds together with others. Files that overlap make one group: a window is
+/// never in two.
+fn merged_windows<'a>(
+    files: impl Iterator<Item = &'a Arc<TableFile>>,
+) -> BTreeMap<(TableId, Window), Window> {
+    let properties = files.map(|file| &file.meta.properties);
+    let mut spans: Vec<(TableId, Window, Window)> = properties
+        .filter(|it| it.is_merged())
+        .map(|it| (it.table, it.window, it.last_window))
+        .collect();
+    spans.sort_unstable();
+    let mut merged: BTreeMap<(TableId, Window), Window> = BTreeMap::new();
+    for (table, first, last) in spans {
+        match merged.last_entry() {
+            Some(mut before) if before.key().0 == table && first <= *before.get() => {
+                let end = last.max(*before.get());
+                before.insert(end);
+            }
+            _ => {
+                merged.insert((table, first), last);
+            }
+        }
+    }
+    merged
 }

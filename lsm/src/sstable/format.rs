@@ -6,17 +6,23 @@ use std::path::Path;
 use crate::encoding::checksum::xxh3;
 use crate::encoding::{DecodeError, Reader};
 use crate::error::{Error, Result};
-use crate::row::Window;
+use crate::sstable::Properties;
 
 /// First bytes of the footer.
 pub(crate) const MAGIC: [u8; 8] = *b"chdb-sst";
 /// Version that this build writes; older ones stay readable.
-pub(crate) const VERSION: u32 = 4;
+pub(crate) const VERSION: u32 = 5;
+/// The first version whose statistics name a last window; only files of merged windows have it.
+pub(crate) const VERSION_MERGED: u32 = 5;
 
-/// The version that a file of a window is written as: what only a file of many windows needs does not keep
-/// older builds from reading the others.
-pub(crate) fn version_of(window: Window) -> u32 {
-    if window == Window::MIXED { VERSION } else { 3 }
+/// The version that a file is written as: what only a file of many windows needs does not keep older builds
+/// from reading the others.
+pub(crate) fn version_of(properties: &Properties) -> u32 {
+    match properties {
+        merged if merged.is_merged() => VERSION_MERGED,
+        mixed if mixed.has_many_windows() => 4,
+        _ => 3,
+    }
 }
 /// Some blocks need the dictionary at the start of the file.
 pub(crate) const FEATURE_DICTIONARY: u32 = 1;

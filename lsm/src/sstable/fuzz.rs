@@ -48,7 +48,15 @@ pub(crate) fn section(kind: u8, payload: &Bytes) {
         2 => drop(directory::decode(payload, 1000)),
         3 => drop(Filter::decode(payload.clone()).map(|filter| filter.may_contain(b"key"))),
         4 => drop(Dictionary::decode(payload)),
-        _ => drop(Properties::decode(payload, &mut Reader::new(payload), 2)),
+        _ => {
+            for version in [2, 5] {
+                drop(Properties::decode(
+                    payload,
+                    &mut Reader::new(payload),
+                    version,
+                ));
+            }
+        }
     }
 }
 

@@ -6,14 +6,17 @@ use bytes::Bytes;
 use crate::encoding::{DecodeError, Reader, varint};
 use crate::limits::ENGINE_KEY_BYTES_MAX;
 use crate::row::{TableId, Timestamp, Window, codec};
+use crate::sstable::format::VERSION_MERGED;
 
 /// What a file holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Properties {
     /// The table of all its rows.
     pub(crate) table: TableId,
-    /// The window of all its rows.
+    /// The window of all its rows, or the first one of several.
     pub(crate) window: Window,
+    /// The last window that it may have rows of. After `window` in a file of merged windows.
+    pub(crate) last_window: Window,
     /// First log index whose changes may be in it.
     pub(crate) first_index: u64,
     /// Last log index whose changes may be in it.
@@ -60,6 +63,7 @@ impl Properties {
         Self {
             table,
             window,
+            last_window: window,
             first_index: first,
             last_index: last,
             blocks: 0,
@@ -86,6 +90,21 @@ impl Properties {
     pub(crate) fn spans(&self, token: u64, key: &[u8]) -> bool {
         (self.first_token, self.first_key.as_ref()) <= (token, key)
             && (token, key) <= (self.last_token, self.last_key.as_ref())
+    }
+
+    /// Whether each partition says its window.
+    pub(crate) fn has_many_windows(&self) -> bool {
+        self.window == Window::MIXED || self.is_merged()
+    }
+
+    /// Whether it was made of neighboring windows.
+    pub(crate) fn is_merged(&self) -> bool {
+        self.window < self.last_window
+    }
+
+    /// Whether a partition of this window may be in it.
+    pub(crate) fn may_hold(&self, window: Window) -> bool {
+        self.window == Window::MIXED || (self.window..=self.last_window).contains(&window)
     }
 
     /// Appends the statistics to `out`.
@@ -119,6 +138,10 @@ impl Properties {
         ] {
             varint::encode(out, number);
         }
+        if self.is_merged() {
+            let further = self.last_window.0.wrapping_sub(self.window.0);
+            varint::encode(out, further.cast_unsigned());
+        }
     }
 
     /// Reads what [`Self::encode`] wrote, or what it wrote in an older format `version`.
@@ -133,6 +156,13 @@ impl Properties {
             properties.dead_rows = reader.varint("count of dead rows")?;
             properties.range_tombstones = reader.varint("count of range deletions")?;
             properties.quarter_dead_after_ms = reader.varint("expiry of a quarter")?;
+        }
+        if version >= VERSION_MERGED {
+            let further = reader.varint("count of further windows")?;
+            let last = properties.window.0.checked_add_unsigned(further);
+            let last = last.filter(|_| further > 0 && properties.window > Window::MIXED);
+            properties.last_window =
+                Window(last.ok_or_else(|| reader.error("windows after the first"))?);
         }
         Ok(properties)
     }

@@ -16,7 +16,7 @@ use super::reader::TableReader;
 use crate::encoding::DecodeError;
 use crate::error::{Error, Result};
 use crate::row::range::{Edge, Place};
-use crate::row::{CellValue, Fragment, Timestamp, Window, codec};
+use crate::row::{CellValue, Fragment, Timestamp, codec};
 
 /// What was counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -230,9 +230,15 @@ impl Walk {
         found: &mut BlockCount,
     ) -> Decoded<()> {
         found.partitions += 1;
-        let is_mixed = reader.table().properties().window == Window::MIXED;
-        if header.window.is_some() != is_mixed {
+        let properties = reader.table().properties();
+        if header.window.is_some() != properties.has_many_windows() {
             return wrong("a window in every partition header of a file of many, and in no other");
+        }
+        if header
+            .window
+            .is_some_and(|window| !properties.may_hold(window))
+        {
+            return wrong("a window between the first and the last of the file");
         }
         self.enter_partition(header, block, number)?;
         if header.continues {

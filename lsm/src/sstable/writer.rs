@@ -35,8 +35,8 @@ pub(crate) struct WriterOptions {
     pub(crate) uid: u64,
     /// Table of all rows.
     pub(crate) table: TableId,
-    /// Window of all rows.
-    pub(crate) window: Window,
+    /// First and last window that it may have rows of; the same of most files.
+    pub(crate) windows: (Window, Window),
     /// First and last log index whose changes are in it.
     pub(crate) indexes: (u64, u64),
     /// Bytes of a block before compression.
@@ -115,6 +115,8 @@ impl TableWriter {
     /// Creates the file.
     pub(crate) fn create(vfs: &dyn Vfs, path: &Path, options: WriterOptions) -> Result<Self> {
         let dictionary = options.dictionary.clone();
+        let (window, last_window) = options.windows;
+        let empty = Properties::empty(options.table, window, options.indexes);
         let mut writer = Self {
             file: vfs.create(path)?,
             uid: options.uid,
@@ -136,7 +138,10 @@ impl TableWriter {
             index: Vec::new(),
             directory: Vec::new(),
             filter: FilterBuilder::default(),
-            properties: Properties::empty(options.table, options.window, options.indexes),
+            properties: Properties {
+                last_window,
+                ..empty
+            },
         };
         if let Some(dictionary) = dictionary {
             writer.dictionary_len = writer.frame(FrameKind::Dictionary, &dictionary.bytes)?.len;
@@ -146,8 +151,7 @@ impl TableWriter {
 
     /// Says what window the next partition is of. A file of one window does not store it.
     pub(crate) fn window(&mut self, window: Window) {
-        let is_mixed = self.properties.window == Window::MIXED;
-        self.window = is_mixed.then_some(window);
+        self.window = self.properties.has_many_windows().then_some(window);
     }
 
     /// Begins a partition, which comes after all others.
@@ -268,7 +272,7 @@ impl TableWriter {
         let properties = self.frame(FrameKind::Properties, &payload)?;
         let top = self.frame(FrameKind::Top, &top)?;
         let footer = Footer {
-            version: version_of(self.properties.window),
+            version: version_of(&self.properties),
             uid: self.uid,
             index_offset,
             directory,

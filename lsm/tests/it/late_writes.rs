@@ -31,6 +31,8 @@ fn next(engine: &Engine) -> u64 {
 fn mixed_options() -> EngineOptions {
     EngineOptions {
         mixed_files: 2,
+        // Old windows stay apart, so that each has files to count.
+        cold_fan_out: 0,
         ..options()
     }
 }

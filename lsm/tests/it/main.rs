@@ -6,6 +6,7 @@
 )]
 
 mod admission;
+mod cold_windows;
 mod compaction;
 mod compaction_dictionary;
 mod compaction_jobs;

@@ -1,6 +1,6 @@
 //! Files, windows and stored entries.
 
-use super::{Area, Dump, Stopped, window_name};
+use super::{Area, Dump, Stopped, window_names};
 use crate::cli::Stop;
 use crate::cli::render::{bytes, grid};
 use crate::cli::screen::Screen;
@@ -56,7 +56,7 @@ fn list(stopped: &Stopped, area: &Area, screen: &Screen) -> Result<(), Stop> {
                 group.to_string(),
                 file.name,
                 stopped.table_name(file.table),
-                window_name(file.window),
+                window_names((file.window, file.last_window)),
                 bytes(file.bytes),
                 file.rows.to_string(),
                 file.tombstones.to_string(),
@@ -78,6 +78,7 @@ fn file_json(stopped: &Stopped, group: u64, file: &FileInfo) -> Value {
         "file": file.name,
         "table": stopped.table_name(file.table),
         "window": file.window.0,
+        "last_window": file.last_window.0,
         "bytes": file.bytes,
         "sealed": file.is_sealed,
         "blocks": file.blocks,
@@ -138,7 +139,8 @@ pub(super) fn estimate(area: &Area, screen: &Screen) -> Result<(), Stop> {
         let now_ms = inspection.flushed().timestamp.0 / 1000;
         let mut windows: BTreeMap<_, Estimate> = BTreeMap::new();
         for file in inspection.files() {
-            let sum = windows.entry((file.table, file.window)).or_default();
+            let place = (file.table, (file.window, file.last_window));
+            let sum = windows.entry(place).or_default();
             sum.files += 1;
             sum.bytes += file.bytes;
             sum.rows += file.rows;
@@ -147,11 +149,12 @@ pub(super) fn estimate(area: &Area, screen: &Screen) -> Result<(), Stop> {
             sum.dense_blocks += u64::from(file.dense_blocks);
             sum.dead_after_ms = sum.dead_after_ms.max(file.dead_after_ms);
         }
-        for ((table, window), sum) in windows {
+        for ((table, covered), sum) in windows {
             let (table, advice) = (stopped.table_name(table), sum.advice(now_ms));
             if area.json {
                 let object = json!({
-                    "tablet": group, "table": table, "window": window.0, "files": sum.files,
+                    "tablet": group, "table": table, "window": covered.0.0,
+                    "last_window": covered.1.0, "files": sum.files,
                     "bytes": sum.bytes, "rows": sum.rows, "tombstones": sum.tombstones,
                     "advice": advice,
                 });
@@ -160,7 +163,7 @@ pub(super) fn estimate(area: &Area, screen: &Screen) -> Result<(), Stop> {
             lines.push(vec![
                 group.to_string(),
                 table,
-                window_name(window),
+                window_names(covered),
                 sum.files.to_string(),
                 bytes(sum.bytes),
                 sum.rows.to_string(),

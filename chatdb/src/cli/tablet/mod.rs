@@ -150,6 +150,15 @@ impl Stopped {
     }
 }
 
+/// The first and the last window of a file as people read them.
+fn window_names((first, last): (lsm::Window, lsm::Window)) -> String {
+    if first == last {
+        window_name(first)
+    } else {
+        format!("{} to {}", first.0, last.0)
+    }
+}
+
 /// A window as people read it.
 fn window_name(window: lsm::Window) -> String {
     if window == lsm::Window::TIMELESS {

@@ -18,6 +18,8 @@ pub(super) struct Settings {
     pub(super) keys: u64,
     /// Width of a time window in milliseconds; `None` = a table without time.
     pub(super) window_ms: Option<u64>,
+    /// Partitions are in so many of them.
+    pub(super) windows: u64,
     /// Percentage of operations that delete something.
     pub(super) deletes: u64,
     /// Percentage of values that expire.
@@ -44,6 +46,9 @@ impl Settings {
         engine.sweep_rows = u32::try_from(choose(&[0, 1, 4, 100])).unwrap();
         engine.mixed_files = small(choose(&[0, 1, 4, 4]));
         engine.mixed_bytes = choose(&[1000, 64 << 20]);
+        engine.cold_fan_out = u32::try_from(choose(&[0, 2, 2, 3, 8])).unwrap();
+        engine.unmerged_windows = choose(&[0, 0, 1, 4]);
+        engine.sealed_fragment_bytes = choose(&[64 << 10, 1 << 20, 1 << 30]);
         // Flushes in a hurry do not compress.
         engine.memory = Arc::new(MemoryBudget::new(choose(&[1, 10_000, 64 << 20])));
         engine.seed = seed;
@@ -54,6 +59,7 @@ impl Settings {
             keys: choose(&[8, 60, 500, 4000]),
             // Windows that are soon over and sealed, one that never is, none at all.
             window_ms: Some(choose(&[1000, 1 << 40, 0])).filter(|width| *width > 0),
+            windows: choose(&[3, 3, 14]),
             deletes: choose(&[2, 20, 50]),
             expires: choose(&[0, 10, 50]),
         }

@@ -83,7 +83,7 @@ impl World {
 
     pub(super) fn partition(&mut self) -> PartitionKey {
         let placement = PLACEMENTS[self.small(3)];
-        let window = self.random.below(3);
+        let window = self.random.below(self.settings.windows);
         let mut partition = partition(&format!("{placement}/{window}"), window.cast_signed());
         partition.token = placement.len() as u64;
         if self.settings.window_ms.is_none() {
