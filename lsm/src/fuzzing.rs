@@ -175,37 +175,74 @@ mod tests {
         vfs
     }
 
-    fn seeds() -> Vec<(&'static str, String, Vec<u8>)> {
-        let vfs = flushed();
-        let mut seeds = Vec::new();
-        for name in vfs.list(Path::new(DIR)).unwrap() {
-            let bytes = vfs.read(&Path::new(DIR).join(&name)).unwrap_or_default();
-            if name == "CURRENT" || name.starts_with("MANIFEST") {
-                seeds.push(("manifest", name, bytes));
-            } else if bytes.len() > 200 && bytes.windows(8).any(|at| at == b"chdb-sst") {
-                let bytes = Bytes::from(bytes);
-                for (number, (kind, payload)) in fuzz::payloads(&bytes).into_iter().enumerate() {
-                    let name = format!("{number}");
-                    let section = |kind: u8| [&[kind], payload.as_ref()].concat();
-                    match kind {
-                        FrameKind::Data => seeds.push(("block", name, payload.to_vec())),
-                        FrameKind::Index => seeds.push(("sstable_index", name, section(0))),
-                        FrameKind::Top => seeds.push(("sstable_index", name, section(1))),
-                        FrameKind::Directory => seeds.push(("sstable_index", name, section(2))),
-                        FrameKind::Filter => seeds.push(("sstable_index", name, section(3))),
-                        FrameKind::Dictionary => seeds.push(("sstable_index", name, section(4))),
-                        FrameKind::Properties => seeds.push(("sstable_index", name, section(5))),
-                    }
-                }
-                seeds.push(("sstable_file", "file".to_owned(), bytes.to_vec()));
+    /// Rows in each of three sealed windows, and late rows of them in one file.
+    fn mixed() -> MemoryVfs {
+        let vfs = MemoryVfs::new();
+        let options = EngineOptions {
+            seal_grace_ms: 100,
+            ..EngineOptions::default()
+        };
+        let engine = Engine::open(Arc::new(vfs.clone()), Path::new(DIR), options).unwrap();
+        let table = TableId(1);
+        let windowed = Some(crate::WindowOptions {
+            window_ms: 1000,
+            origin_ms: 0,
+        });
+        engine
+            .define_table(table, TableOptions { windowed })
+            .unwrap();
+        for index in 1..=6_u64 {
+            let window = i64::try_from(index % 3).unwrap();
+            let partition = PartitionKey {
+                token: index % 3,
+                key: Bytes::from(format!("channel {window}")),
+                window: Window(window),
+            };
+            let rows = if index <= 3 { 100_u8 } else { 2 };
+            let row = |number: u8| Operation::Upsert {
+                clustering: Bytes::from(vec![b'k', number]),
+                liveness: Some(Liveness::default()),
+                cells: Vec::new(),
+            };
+            // A deletion, because a small file of rows alone is not worth sealing.
+            let clustering = Bytes::from_static(b"l");
+            let gone = Operation::DeleteRow { clustering };
+            let operations = (0..rows).map(row).chain([gone]).collect();
+            let mutation = Mutation {
+                table,
+                partition,
+                operations,
+            };
+            let change = [Change::Mutation(mutation)];
+            engine
+                .apply(index, Timestamp(index * 1000), &change)
+                .unwrap();
+            if index % 3 == 0 {
+                engine.freeze(Bytes::new()).unwrap();
+                while engine.flush_step().unwrap() {}
+            }
+            if index == 3 {
+                while engine.compact_step(100_000).unwrap() {}
             }
         }
+        assert_eq!(engine.metrics().mixed_files, 1);
+        vfs
+    }
+
+    fn seeds() -> Vec<(&'static str, String, Vec<u8>)> {
+        let mut seeds = seeds_of(&flushed(), "");
+        let mut late = seeds_of(&mixed(), "mixed-");
+        // `CURRENT` is the same, and of the files the youngest is the mixed one.
+        late.retain(|(_, name, _)| name != "mixed-CURRENT");
+        seeds.append(&mut late);
         for (number, edit) in [Edit::default(), full_edit()].into_iter().enumerate() {
             seeds.push(("manifest", format!("edit-{number}"), edit.encode()));
         }
         for (number, operation) in [1_u8, 3].into_iter().enumerate() {
             seeds.push(("sstable_row", number.to_string(), row_body(operation)));
         }
+        let fuse = [&[6], fuzz::fuse_filter().as_slice()].concat();
+        seeds.push(("sstable_index", "fuse".to_owned(), fuse));
         let dictionary = [&[4], [b"dictionary ".as_slice(); 40].concat().as_slice()].concat();
         seeds.push(("sstable_index", "dictionary".to_owned(), dictionary));
         let keys: [&[u8]; 3] = [
@@ -244,6 +281,37 @@ mod tests {
         ];
         for (number, edit) in edits.into_iter().enumerate() {
             seeds.push(("log_segments", number.to_string(), edit.to_vec()));
+        }
+        seeds
+    }
+
+    /// Manifest and youngest file of an engine, piece by piece.
+    fn seeds_of(vfs: &MemoryVfs, prefix: &str) -> Vec<(&'static str, String, Vec<u8>)> {
+        let mut seeds = Vec::new();
+        let mut names = vfs.list(Path::new(DIR)).unwrap();
+        names.sort();
+        let youngest = names.iter().rfind(|name| name.contains(".sst")).cloned();
+        for name in names {
+            let bytes = vfs.read(&Path::new(DIR).join(&name)).unwrap_or_default();
+            if name == "CURRENT" || name.starts_with("MANIFEST") {
+                seeds.push(("manifest", format!("{prefix}{name}"), bytes));
+            } else if Some(&name) == youngest.as_ref() {
+                let bytes = Bytes::from(bytes);
+                for (number, (kind, payload)) in fuzz::payloads(&bytes).into_iter().enumerate() {
+                    let name = format!("{prefix}{number}");
+                    let section = |kind: u8| [&[kind], payload.as_ref()].concat();
+                    match kind {
+                        FrameKind::Data => seeds.push(("block", name, payload.to_vec())),
+                        FrameKind::Index => seeds.push(("sstable_index", name, section(0))),
+                        FrameKind::Top => seeds.push(("sstable_index", name, section(1))),
+                        FrameKind::Directory => seeds.push(("sstable_index", name, section(2))),
+                        FrameKind::Filter => seeds.push(("sstable_index", name, section(3))),
+                        FrameKind::Dictionary => seeds.push(("sstable_index", name, section(4))),
+                        FrameKind::Properties => seeds.push(("sstable_index", name, section(5))),
+                    }
+                }
+                seeds.push(("sstable_file", format!("{prefix}file"), bytes.to_vec()));
+            }
         }
         seeds
     }

@@ -38,7 +38,7 @@ pub(super) struct Scheduler {
     tablets: Arc<Tablets>,
     state: Mutex<State>,
     changed: Condvar,
-    bucket: Bucket,
+    bucket: Arc<Bucket>,
     stop: AtomicBool,
 }
 
@@ -89,12 +89,12 @@ impl State {
 }
 
 impl Scheduler {
-    pub(super) fn new(tablets: Arc<Tablets>) -> Self {
+    pub(super) fn new(tablets: Arc<Tablets>, bucket: Arc<Bucket>) -> Self {
         Self {
             tablets,
             state: Mutex::new(State::default()),
             changed: Condvar::new(),
-            bucket: Bucket::new(),
+            bucket,
             stop: AtomicBool::new(false),
         }
     }
@@ -167,6 +167,15 @@ impl Scheduler {
                 tracing::debug!(
                     tablet = group,
                     reason = report.reason.name(),
+                    table = report.table.0,
+                    window = report.window.0,
+                    files_read = report.inputs,
+                    files_written = report.outputs,
+                    bytes_read = report.read_bytes,
+                    bytes_written = report.written_bytes,
+                    rows_read = report.rows_read,
+                    rows_written = report.rows_written,
+                    tombstones_dropped = report.tombstones_dropped,
                     micros = report.micros,
                     "compacted a tablet"
                 );
@@ -204,10 +213,12 @@ impl Scheduler {
 
 impl MergePace for Scheduler {
     fn spend(&self, bytes: u64) -> bool {
-        let start = self.bucket.reserve(bytes, Instant::now());
+        let began = Instant::now();
+        let start = self.bucket.reserve(bytes, began);
         while !self.stop.load(Ordering::Acquire) {
             let left = start.saturating_duration_since(Instant::now());
             if left.is_zero() {
+                self.bucket.passed(bytes, start - began);
                 return true;
             }
             std::thread::sleep(left.min(SLICE));
@@ -222,27 +233,52 @@ impl MergePace for Scheduler {
 
 /// A token bucket: who comes reserves its bytes behind everybody before, and waits for its place.
 #[derive(Debug)]
-struct Bucket {
+pub(super) struct Bucket {
     started: Instant,
     next: Mutex<Instant>,
     backlog_bytes: AtomicU64,
+    passed_bytes: AtomicU64,
+    waited_micros: AtomicU64,
 }
 
 impl Bucket {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let started = Instant::now();
         Self {
             started,
             next: Mutex::new(started),
             backlog_bytes: AtomicU64::new(0),
+            passed_bytes: AtomicU64::new(0),
+            waited_micros: AtomicU64::new(0),
         }
+    }
+
+    /// Bytes that may pass in a second, by what was due when that was last looked at.
+    pub(super) fn bytes_per_second(&self) -> u64 {
+        let steps = self.backlog_bytes.load(Ordering::Relaxed) / BACKLOG_STEP_BYTES;
+        BASE_BYTES_PER_SECOND.saturating_mul(steps.saturating_add(1))
+    }
+
+    /// Bytes that have passed.
+    pub(super) fn passed_bytes(&self) -> u64 {
+        self.passed_bytes.load(Ordering::Relaxed)
+    }
+
+    /// How long they have waited for that, all merges together, in microseconds.
+    pub(super) fn waited_micros(&self) -> u64 {
+        self.waited_micros.load(Ordering::Relaxed)
+    }
+
+    fn passed(&self, bytes: u64, waited: Duration) {
+        let micros = u64::try_from(waited.as_micros()).unwrap_or(u64::MAX);
+        self.passed_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.waited_micros.fetch_add(micros, Ordering::Relaxed);
     }
 
     /// When the next `bytes` may be worked on.
     fn reserve(&self, bytes: u64, now: Instant) -> Instant {
-        let steps = self.backlog_bytes.load(Ordering::Relaxed) / BACKLOG_STEP_BYTES;
-        let rate = BASE_BYTES_PER_SECOND.saturating_mul(steps.saturating_add(1));
-        let cost = Duration::from_nanos(bytes.saturating_mul(1_000_000_000) / rate.max(1));
+        let rate = self.bytes_per_second().max(1);
+        let cost = Duration::from_nanos(bytes.saturating_mul(1_000_000_000) / rate);
         let mut next = self.next.lock();
         let start = (*next).max(now);
         *next = start + cost;

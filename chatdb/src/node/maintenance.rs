@@ -17,7 +17,7 @@
 use crate::db::options::EmbeddedOptions;
 use crate::error::{Error, ErrorKind, Result};
 use crate::group0::System;
-use crate::node::compaction::Scheduler;
+use crate::node::compaction::{Bucket, Scheduler};
 use crate::node::environment::now_ms;
 use crate::node::tablets::Tablets;
 use crate::tablet::Tablet;
@@ -73,6 +73,8 @@ pub(crate) struct Pressure {
     /// The memtables of all tablets.
     memory: Arc<MemoryBudget>,
     pace: Pace,
+    /// The pace of merges.
+    merges: Arc<Bucket>,
     started: Instant,
     applied: AtomicU64,
     flush: Bell,
@@ -95,6 +97,7 @@ impl Pressure {
             tablet_bytes_max: options.tablet_memtable_bytes,
             memory: Arc::new(MemoryBudget::new(options.total_memtable_bytes)),
             pace,
+            merges: Arc::new(Bucket::new()),
             started: Instant::now(),
             applied: AtomicU64::new(0),
             flush: Bell::default(),
@@ -106,6 +109,11 @@ impl Pressure {
     /// Where all tablets count their memtables.
     pub(crate) fn memory(&self) -> &Arc<MemoryBudget> {
         &self.memory
+    }
+
+    /// The pace of merges.
+    pub(super) fn merges(&self) -> &Bucket {
+        &self.merges
     }
 
     /// A tablet's memtables hold this many bytes after an apply.
@@ -165,7 +173,10 @@ impl Maintenance {
     pub(crate) fn start(work: &Work) -> Result<Self> {
         let mut maintenance = Self {
             pressure: Arc::clone(&work.pressure),
-            scheduler: Arc::new(Scheduler::new(Arc::clone(&work.tablets))),
+            scheduler: Arc::new(Scheduler::new(
+                Arc::clone(&work.tablets),
+                Arc::clone(&work.pressure.merges),
+            )),
             threads: Vec::new(),
         };
         let (flush, compact) = (work.clone(), work.clone());

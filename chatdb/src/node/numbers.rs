@@ -61,6 +61,7 @@ impl Node {
 
     fn own_numbers(&self) -> Vec<Number> {
         let memory = self.pressure.memory();
+        let merges = self.pressure.merges();
         let allowed = self.options.concurrent_reads.max(1);
         let running = allowed.saturating_sub(self.readers.available_permits());
         let most_waiting = self.most_waiting_readers;
@@ -71,6 +72,9 @@ impl Node {
             Gauge "chatdb_uptime_seconds" "Seconds since the database was opened." uptime_s,
             Gauge "chatdb_memtable_bytes" "Bytes of the memtables of all tablets." memory.used(),
             Gauge "chatdb_memtable_budget_bytes" "Bytes from which on the largest memtable is flushed and writes are delayed." memory.bytes_max(),
+            Gauge "chatdb_merge_pace_bytes" "Bytes that all merges together may read and write in a second, by how much is due." merges.bytes_per_second(),
+            Counter "chatdb_merge_paced_bytes" "Bytes that merges have read and written, and an eighth of those they gave back to the file system." merges.passed_bytes(),
+            Counter "chatdb_merge_waited_micros" "Microseconds that merges have waited for their pace." merges.waited_micros(),
             Gauge "chatdb_reads_running" "Reads that run." count(running),
             Gauge "chatdb_reads_running_limit" "Reads that may run at once." count(allowed),
             Gauge "chatdb_reads_waiting" "Reads that wait for their turn." count(taken.saturating_sub(running)),

@@ -39,6 +39,7 @@ both! {
     a_subscription_resumes_from_its_cursor_without_gap_or_duplicate;
     topics_come_and_go_while_waiting;
     a_request_id_takes_effect_once;
+    a_full_row_is_refused_more_and_never_a_deletion;
     a_counter_counts_every_addition_of_many_writers_once;
     counting_a_table_pages_across_tablets;
     status_and_schema_tell_what_is_there;
@@ -329,6 +330,43 @@ async fn a_request_id_takes_effect_once(db: &Db) {
     assert_ne!(first.cursor, second.cursor);
     let more = tokio::time::timeout(Duration::from_millis(100), subscription.next()).await;
     assert!(more.is_err(), "{more:?}");
+}
+
+/// Limits are judged by who proposes, before anything is in the log, so replicas cannot disagree;
+/// what makes room must pass them.
+async fn a_full_row_is_refused_more_and_never_a_deletion(db: &Db) {
+    schema(db).await;
+    let elements = |number: u8| {
+        let element = |at: u8| Value::Text(format!("{number} {at} {}", "x".repeat(50_000)));
+        Value::Set((0..40).map(element).collect())
+    };
+    let update = |change: &str, value: Value| {
+        let text = format!("UPDATE app.messages SET {change} WHERE channel = 1 AND id = 1");
+        db.execute(Statement::new(text).bind(vec![value]))
+    };
+    let fill = async || {
+        for number in 0..20 {
+            if let Err(error) = update("tags = tags + ?", elements(number)).await {
+                return (number, error);
+            }
+        }
+        panic!("40 MB fit into a row");
+    };
+    let (fits, error) = fill().await;
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    assert!(error.message().contains("the row would have"), "{error}");
+    assert!(error.message().contains("delete the row"), "{error}");
+    // As many elements as were refused, but they go. What says so takes their room until it is merged.
+    update("tags = tags - ?", elements(0)).await.unwrap();
+    update("tags = tags + ?", elements(99)).await.unwrap_err();
+    for deletion in [
+        "DELETE tags FROM app.messages WHERE channel = 1 AND id = 1",
+        "DELETE FROM app.messages WHERE channel = 1 AND id = 1",
+        "DELETE FROM app.messages WHERE channel = 1",
+    ] {
+        db.execute(deletion).await.unwrap();
+        assert_eq!(fill().await.0, fits, "{deletion}");
+    }
 }
 
 async fn counting_a_table_pages_across_tablets(db: &Db) {

@@ -241,6 +241,7 @@ impl Engine {
         if pick.job.is_cold {
             fragment_bytes = self.options.sealed_fragment_bytes;
             options.level = self.options.sealed_compression_level;
+            options.stays = true;
             options.dictionary = self.dictionary(table, &pick.inputs, options.level)?;
         }
         let newest = version

@@ -166,6 +166,7 @@ impl Engine {
             block_bytes: self.options.block_bytes,
             level: self.options.compression_level,
             dictionary: None,
+            stays: false,
             hurry: None,
         }
     }

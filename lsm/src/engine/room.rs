@@ -68,7 +68,7 @@ impl Engine {
         }
         Err(Error::invalid(format!(
             "the row would have {bytes} bytes in {cells} cells: at most {ROW_ADMITTED_BYTES_MAX} bytes in \
-             {CELLS_ADMITTED_MAX} cells, delete some or use several rows"
+             {CELLS_ADMITTED_MAX} cells, delete the row or its collection, or use several rows"
         )))
     }
 

@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use super::filter::FilterKind;
 use crate::encoding::checksum::xxh3;
 use crate::encoding::{DecodeError, Reader};
 use crate::error::{Error, Result};
@@ -26,8 +27,10 @@ pub(crate) fn version_of(properties: &Properties) -> u32 {
 }
 /// Some blocks need the dictionary at the start of the file.
 pub(crate) const FEATURE_DICTIONARY: u32 = 1;
+/// The filter is a binary fuse filter, not Bloom lines.
+pub(crate) const FEATURE_FUSE: u32 = 2;
 /// Features without which a file cannot be read.
-pub(crate) const FEATURES_KNOWN: u32 = FEATURE_DICTIONARY;
+pub(crate) const FEATURES_KNOWN: u32 = FEATURE_DICTIONARY | FEATURE_FUSE;
 /// Length of the footer, in bytes.
 pub(crate) const FOOTER_BYTES: usize = 96;
 /// Index entries per index block.
@@ -42,7 +45,7 @@ pub(crate) enum FrameKind {
     Index = 2,
     /// Partitions that span several blocks.
     Directory = 3,
-    /// Bloom filter over partition keys and tokens.
+    /// Filter over partition keys and tokens.
     Filter = 4,
     /// Statistics of the file.
     Properties = 5,
@@ -81,6 +84,8 @@ pub(crate) struct Footer {
     pub(crate) directory: Extent,
     /// Partition filter.
     pub(crate) filter: Extent,
+    /// How the filter is stored.
+    pub(crate) filter_kind: FilterKind,
     /// Properties.
     pub(crate) properties: Extent,
     /// Top index.
@@ -156,11 +161,16 @@ impl Footer {
     }
 
     fn features(&self) -> u32 {
-        if self.dictionary_len > 0 {
+        let dictionary = if self.dictionary_len > 0 {
             FEATURE_DICTIONARY
         } else {
             0
-        }
+        };
+        let filter = match self.filter_kind {
+            FilterKind::Lines => 0,
+            FilterKind::Fuse => FEATURE_FUSE,
+        };
+        dictionary | filter
     }
 
     fn fields(
@@ -192,12 +202,18 @@ impl Footer {
             });
         }
         let [directory, filter, properties, top] = extents;
+        let filter_kind = if features & FEATURE_FUSE == 0 {
+            FilterKind::Lines
+        } else {
+            FilterKind::Fuse
+        };
         let footer = Self {
             version,
             uid,
             index_offset,
             directory,
             filter,
+            filter_kind,
             properties,
             top,
             dictionary_len,

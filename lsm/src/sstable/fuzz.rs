@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::block::DataBlock;
 use super::dictionary::Dictionary;
 use super::directory;
-use super::filter::Filter;
+use super::filter::{Filter, FilterKind};
 use super::format::{Extent, FOOTER_BYTES, Footer, FrameKind};
 use super::frame::FrameFile;
 use super::index::{IndexBlock, decode_top};
@@ -38,7 +38,11 @@ pub(crate) fn block(payload: Bytes) {
 
 /// A section of a file.
 pub(crate) fn section(kind: u8, payload: &Bytes) {
-    match kind % 6 {
+    let probe = |kind| {
+        let filter = Filter::decode(kind, payload.clone());
+        std::hint::black_box(filter.map(|filter| filter.may_contain(b"key"))).ok();
+    };
+    match kind % 7 {
         0 => drop(IndexBlock::decode(payload)),
         1 => {
             for version in [1, 2] {
@@ -46,8 +50,9 @@ pub(crate) fn section(kind: u8, payload: &Bytes) {
             }
         }
         2 => drop(directory::decode(payload, 1000)),
-        3 => drop(Filter::decode(payload.clone()).map(|filter| filter.may_contain(b"key"))),
+        3 => probe(FilterKind::Lines),
         4 => drop(Dictionary::decode(payload)),
+        6 => probe(FilterKind::Fuse),
         _ => {
             for version in [2, 5] {
                 drop(Properties::decode(
@@ -117,6 +122,18 @@ fn seal(body: &mut [u8], uid: u64, extent: Extent) -> Option<Bytes> {
     let (check, covered) = frame.split_first_chunk_mut::<8>()?;
     *check = xxh3(uid ^ extent.offset, covered).to_le_bytes();
     Some(Bytes::copy_from_slice(frame))
+}
+
+/// A filter of a file that stays.
+#[cfg(test)]
+pub(crate) fn fuse_filter() -> Vec<u8> {
+    let mut builder = super::filter::FilterBuilder::default();
+    for number in 0..2000_u64 {
+        builder.add(number, &number.to_be_bytes());
+    }
+    let (kind, bytes) = builder.finish(true);
+    assert_eq!(kind, FilterKind::Fuse);
+    bytes
 }
 
 /// The payloads of a sound file with their kinds, to begin from.

@@ -98,7 +98,7 @@ impl SsTable {
         let (payload, in_file) = section(FrameKind::Directory, footer.directory)?;
         let directory = directory::decode(&payload, properties.blocks).map_err(in_file)?;
         let (payload, in_file) = section(FrameKind::Filter, footer.filter)?;
-        let filter = Filter::decode(payload).map_err(in_file)?;
+        let filter = Filter::decode(footer.filter_kind, payload).map_err(in_file)?;
         let (payload, in_file) = section(FrameKind::Top, footer.top)?;
         let top = decode_top(&payload, footer.version).map_err(in_file)?;
         let dictionary = match footer.dictionary() {

@@ -45,6 +45,8 @@ pub(crate) struct WriterOptions {
     pub(crate) level: i32,
     /// Dictionary of the data blocks.
     pub(crate) dictionary: Option<Arc<Trained>>,
+    /// The file will not soon be merged, so a dearer filter pays.
+    pub(crate) stays: bool,
     /// Data blocks are not compressed while memtables overrun this: for flushing, which has to keep up.
     pub(crate) hurry: Option<Arc<MemoryBudget>>,
 }
@@ -108,6 +110,7 @@ pub(crate) struct TableWriter {
     index: Vec<BlockProperties>,
     directory: Vec<u8>,
     filter: FilterBuilder,
+    stays: bool,
     properties: Properties,
 }
 
@@ -138,6 +141,7 @@ impl TableWriter {
             index: Vec::new(),
             directory: Vec::new(),
             filter: FilterBuilder::default(),
+            stays: options.stays,
             properties: Properties {
                 last_window,
                 ..empty
@@ -265,7 +269,7 @@ impl TableWriter {
         let top = self.write_index()?;
         let directory = std::mem::take(&mut self.directory);
         let directory = self.frame(FrameKind::Directory, &directory)?;
-        let filter = self.filter.finish();
+        let (filter_kind, filter) = std::mem::take(&mut self.filter).finish(self.stays);
         let filter = self.frame(FrameKind::Filter, &filter)?;
         let mut payload = Vec::new();
         self.properties.encode(&mut payload);
@@ -277,6 +281,7 @@ impl TableWriter {
             index_offset,
             directory,
             filter,
+            filter_kind,
             properties,
             top,
             dictionary_len: self.dictionary_len,

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use lsm::vfs::{MemoryVfs, OsVfs, Vfs};
-use lsm::{Engine, EngineOptions, ErrorKind, Operation, Result, Rows, SlicePage};
+use lsm::{Engine, EngineOptions, ErrorKind, Operation, PartitionKey, Result, Rows, SlicePage};
 
 use crate::engine_support::*;
 
@@ -37,15 +37,87 @@ fn build(vfs: &Arc<dyn Vfs>, dir: &Path) {
     flush(&engine);
 }
 
-fn partitions() -> [lsm::PartitionKey; 2] {
-    [partition("large", 0), partition("small", 0)]
+/// A sealed run in each of three windows, and a mixed file with late rows of all of them.
+fn build_late(vfs: &Arc<dyn Vfs>, dir: &Path) {
+    let options = EngineOptions {
+        seed: 42,
+        block_bytes: 1024,
+        seal_grace_ms: 100,
+        ..EngineOptions::default()
+    };
+    let engine = Engine::open(Arc::clone(vfs), dir, options).unwrap();
+    define(&engine, Some(1000)).unwrap();
+    for (window, channel) in (0_u64..).zip(windows()) {
+        let rows = (0..100).map(|number| insert(number, "in time"));
+        // A deletion, because a small file of rows alone is not worth sealing.
+        let rows = rows.chain([delete(999)]).collect();
+        apply(&engine, 1 + window, &[mutation(&channel, rows)]);
+    }
+    flush(&engine);
+    compact(&engine, 100_000);
+    for (window, channel) in (0_u64..).zip(windows()) {
+        let late = vec![
+            Operation::UpsertStatic {
+                cells: vec![write(3, "topic")],
+            },
+            insert(200, "late, so it lies in a file that several windows share"),
+            delete(window),
+        ];
+        apply(&engine, 10 + window, &[mutation(&channel, late)]);
+    }
+    flush(&engine);
+    assert_eq!(engine.metrics().mixed_files, 1);
+}
+
+/// A sealed file of so many partitions that it has a fuse filter.
+fn build_wide(vfs: &Arc<dyn Vfs>, dir: &Path) {
+    let options = EngineOptions {
+        seed: 42,
+        seal_grace_ms: 100,
+        ..EngineOptions::default()
+    };
+    let engine = Engine::open(Arc::clone(vfs), dir, options).unwrap();
+    define(&engine, Some(1000)).unwrap();
+    let channels = (0..2000).map(|number| mutation(&wide(number), vec![insert(1, "hi")]));
+    let gone = mutation(&wide(0), vec![delete(999)]);
+    let changes: Vec<lsm::Change> = channels.chain([gone]).collect();
+    apply(&engine, 1, &changes);
+    flush(&engine);
+    compact(&engine, 100_000);
+}
+
+fn wide(number: u64) -> PartitionKey {
+    PartitionKey {
+        token: number / 4,
+        ..partition(&format!("{number:04}"), 0)
+    }
+}
+
+fn partitions() -> Vec<PartitionKey> {
+    vec![partition("large", 0), partition("small", 0)]
+}
+
+/// The partitions of [`build_late`].
+fn windows() -> Vec<PartitionKey> {
+    let windows = ["lobby", "music", "help"].into_iter().zip(0..);
+    windows
+        .map(|(key, window)| partition(key, window))
+        .collect()
 }
 
 /// Opens the engine, reads everything in both directions, and verifies all files.
 fn examine(vfs: &Arc<dyn Vfs>, dir: &Path) -> Result<Vec<SlicePage>> {
+    examine_these(vfs, dir, partitions())
+}
+
+fn examine_these(
+    vfs: &Arc<dyn Vfs>,
+    dir: &Path,
+    partitions: Vec<PartitionKey>,
+) -> Result<Vec<SlicePage>> {
     let engine = Engine::open(Arc::clone(vfs), dir, EngineOptions::default())?;
     let mut pages = Vec::new();
-    for partition in partitions() {
+    for partition in partitions {
         let mut read = lsm::SliceRead::all(TABLE, partition, 1000, 0);
         pages.push(engine.read(&read)?);
         read.reverse = true;
@@ -266,41 +338,119 @@ fn a_file_that_needs_an_unknown_feature_or_a_newer_version_is_refused_and_not_ca
     }
 }
 
+/// Like the flips above, in the one kind of file that those have not.
+#[test]
+fn any_flipped_bit_of_a_mixed_file_is_an_error_that_names_the_file() {
+    let sound = MemoryVfs::new();
+    build_late(&(Arc::new(sound.clone()) as Arc<dyn Vfs>), Path::new(DIR));
+    let tables = files(&sound).into_iter();
+    let tables = tables.filter(|path| path.to_string_lossy().ends_with("sst"));
+    let mixed = tables.max().expect("the youngest file");
+    let bytes = sound.read(&mixed).unwrap();
+    assert_eq!(version(&bytes), 4);
+    for at in 0..bytes.len() {
+        let mut damaged = bytes.clone();
+        damaged[at] ^= 1 << (at % 8);
+        let copy = sound.deep_clone();
+        copy.write(&mixed, damaged);
+        let vfs: Arc<dyn Vfs> = Arc::new(copy);
+        let outcome = examine_these(&vfs, Path::new(DIR), windows());
+        let error = outcome.expect_err("a flipped bit");
+        assert_eq!(error.kind(), ErrorKind::Corrupt, "byte {at}: {error:?}");
+        assert_eq!(error.corruption().unwrap().file, mixed, "byte {at}");
+    }
+}
+
+/// Features without which a file cannot be read.
+fn features(file: &[u8]) -> u32 {
+    let footer = file.len() - 96;
+    u32::from_le_bytes(file[footer + 12..footer + 16].try_into().unwrap())
+}
+
+/// The version that the footer of a file asks for.
+fn version(file: &[u8]) -> u32 {
+    let footer = file.len() - 96;
+    u32::from_le_bytes(file[footer + 8..footer + 12].try_into().unwrap())
+}
+
 /// Files of format version 1 as they were first written; nothing can write them any more.
 #[test]
 fn files_of_format_version_1_are_readable() {
-    check_golden("v1");
+    check_golden("v1", 1, build, partitions());
 }
 
-/// Files of format version 2. `UPDATE_GOLDEN=1` writes them anew, which is right only before the
-/// version is released.
+/// As they were written before a partition could say where its first block is.
 #[test]
 fn files_of_format_version_2_are_readable() {
-    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/sstable/v2");
-    if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        for name in OsVfs.list(&golden).unwrap_or_default() {
-            OsVfs.remove(&golden.join(name)).unwrap();
-        }
-        build(&(Arc::new(OsVfs) as Arc<dyn Vfs>), &golden);
-    }
-    check_golden("v2");
+    check_golden("v2", 2, build, partitions());
 }
 
-fn check_golden(version: &str) {
-    let golden = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let golden = golden.join("testdata/sstable").join(version);
+#[test]
+fn files_of_format_version_3_are_readable() {
+    write_golden("v3", build);
+    check_golden("v3", 3, build, partitions());
+}
+
+#[test]
+fn files_of_format_version_4_are_readable() {
+    write_golden("v4", build_late);
+    check_golden("v4", 4, build_late, windows());
+}
+
+#[test]
+fn files_with_a_fuse_filter_are_readable() {
+    write_golden("fuse", build_wide);
+    let sst = OsVfs.list(&golden("fuse")).unwrap();
+    let sst = sst.into_iter().find(|name| name.contains(".sst")).unwrap();
+    let file = OsVfs.open(&golden("fuse").join(sst)).unwrap();
+    let mut bytes = vec![0; usize::try_from(file.len().unwrap()).unwrap()];
+    file.read_at(&mut bytes, 0).unwrap();
+    assert_eq!(features(&bytes) & 2, 2);
+    check_golden("fuse", 3, build_wide, (0..2000).map(wide).collect());
+}
+
+type Build = fn(&Arc<dyn Vfs>, &Path);
+
+fn golden(name: &str) -> PathBuf {
+    let crate_dir = Path::new(env!("CARGO_MANIFEST_DIR"));
+    crate_dir.join("testdata/sstable").join(name)
+}
+
+/// With `UPDATE_GOLDEN=1`, which is right only before the version is released.
+fn write_golden(name: &str, build: Build) {
+    if std::env::var_os("UPDATE_GOLDEN").is_none() {
+        return;
+    }
+    let golden = golden(name);
+    for name in OsVfs.list(&golden).unwrap_or_default() {
+        OsVfs.remove(&golden.join(name)).unwrap();
+    }
+    build(&(Arc::new(OsVfs) as Arc<dyn Vfs>), &golden);
+}
+
+/// The kept files, the newest of which has this version, read like those that are written today.
+fn check_golden(name: &str, newest: u32, build: Build, partitions: Vec<PartitionKey>) {
+    let golden = golden(name);
     let disk = OsVfs;
     let copy = MemoryVfs::new();
+    let mut versions = Vec::new();
     for name in disk.list(&golden).unwrap() {
         let file = disk.open(&golden.join(&name)).unwrap();
         let mut bytes = vec![0; usize::try_from(file.len().unwrap()).unwrap()];
         file.read_at(&mut bytes, 0).unwrap();
+        if name.contains(".sst") {
+            versions.push(version(&bytes));
+        }
         copy.write(&Path::new(DIR).join(name), bytes);
     }
-    let found = examine(&(Arc::new(copy) as Arc<dyn Vfs>), Path::new(DIR)).unwrap();
+    assert_eq!(versions.into_iter().max(), Some(newest));
+    let copy: Arc<dyn Vfs> = Arc::new(copy);
+    let found = examine_these(&copy, Path::new(DIR), partitions.clone()).unwrap();
     let fresh = memory();
     build(&fresh, Path::new(DIR));
-    let expected = examine(&fresh, Path::new(DIR)).unwrap();
+    let expected = examine_these(&fresh, Path::new(DIR), partitions).unwrap();
     assert_eq!(rows(&found), rows(&expected));
-    assert_eq!(found[0].static_row, expected[0].static_row);
+    for (found, expected) in found.iter().zip(&expected) {
+        assert_eq!(found.static_row, expected.static_row);
+    }
 }
