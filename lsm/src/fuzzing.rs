@@ -177,9 +177,19 @@ mod tests {
 
     /// Rows in each of three sealed windows, and late rows of them in one file.
     fn mixed() -> MemoryVfs {
+        let vfs = windows(0);
+        let path = Path::new(DIR);
+        let engine = Engine::open(Arc::new(vfs.clone()), path, EngineOptions::default());
+        assert_eq!(engine.unwrap().metrics().mixed_files, 1);
+        vfs
+    }
+
+    /// The same after the windows became one group, without late rows.
+    fn windows(cold_fan_out: u32) -> MemoryVfs {
         let vfs = MemoryVfs::new();
         let options = EngineOptions {
             seal_grace_ms: 100,
+            cold_fan_out,
             ..EngineOptions::default()
         };
         let engine = Engine::open(Arc::new(vfs.clone()), Path::new(DIR), options).unwrap();
@@ -191,7 +201,8 @@ mod tests {
         engine
             .define_table(table, TableOptions { windowed })
             .unwrap();
-        for index in 1..=6_u64 {
+        let end = if cold_fan_out == 0 { 6_u64 } else { 3 };
+        for index in 1..=end {
             let window = i64::try_from(index % 3).unwrap();
             let partition = PartitionKey {
                 token: index % 3,
@@ -225,7 +236,6 @@ mod tests {
                 while engine.compact_step(100_000).unwrap() {}
             }
         }
-        assert_eq!(engine.metrics().mixed_files, 1);
         vfs
     }
 
@@ -235,6 +245,9 @@ mod tests {
         // `CURRENT` is the same, and of the files the youngest is the mixed one.
         late.retain(|(_, name, _)| name != "mixed-CURRENT");
         seeds.append(&mut late);
+        let mut cold = seeds_of(&windows(4), "cold-");
+        cold.retain(|(_, name, _)| name != "cold-CURRENT");
+        seeds.append(&mut cold);
         for (number, edit) in [Edit::default(), full_edit()].into_iter().enumerate() {
             seeds.push(("manifest", format!("edit-{number}"), edit.encode()));
         }

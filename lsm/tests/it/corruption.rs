@@ -39,22 +39,7 @@ fn build(vfs: &Arc<dyn Vfs>, dir: &Path) {
 
 /// A sealed run in each of three windows, and a mixed file with late rows of all of them.
 fn build_late(vfs: &Arc<dyn Vfs>, dir: &Path) {
-    let options = EngineOptions {
-        seed: 42,
-        block_bytes: 1024,
-        seal_grace_ms: 100,
-        ..EngineOptions::default()
-    };
-    let engine = Engine::open(Arc::clone(vfs), dir, options).unwrap();
-    define(&engine, Some(1000)).unwrap();
-    for (window, channel) in (0_u64..).zip(windows()) {
-        let rows = (0..100).map(|number| insert(number, "in time"));
-        // A deletion, because a small file of rows alone is not worth sealing.
-        let rows = rows.chain([delete(999)]).collect();
-        apply(&engine, 1 + window, &[mutation(&channel, rows)]);
-    }
-    flush(&engine);
-    compact(&engine, 100_000);
+    let engine = build_windows(vfs, dir, 0);
     for (window, channel) in (0_u64..).zip(windows()) {
         let late = vec![
             Operation::UpsertStatic {
@@ -67,6 +52,34 @@ fn build_late(vfs: &Arc<dyn Vfs>, dir: &Path) {
     }
     flush(&engine);
     assert_eq!(engine.metrics().mixed_files, 1);
+}
+
+/// Three windows that were merged because they are old.
+fn build_cold(vfs: &Arc<dyn Vfs>, dir: &Path) {
+    let engine = build_windows(vfs, dir, 4);
+    assert_eq!(engine.metrics().files, 1);
+}
+
+/// Three windows that are over, with a group of `cold_fan_out` windows in a file.
+fn build_windows(vfs: &Arc<dyn Vfs>, dir: &Path, cold_fan_out: u32) -> Engine {
+    let options = EngineOptions {
+        seed: 42,
+        block_bytes: 1024,
+        seal_grace_ms: 100,
+        cold_fan_out,
+        ..EngineOptions::default()
+    };
+    let engine = Engine::open(Arc::clone(vfs), dir, options).unwrap();
+    define(&engine, Some(1000)).unwrap();
+    for (window, channel) in (0_u64..).zip(windows()) {
+        let rows = (0..100).map(|number| insert(number, "in time"));
+        // A deletion, because a small file of rows alone is not worth sealing.
+        let rows = rows.chain([delete(999)]).collect();
+        apply(&engine, 1 + window, &[mutation(&channel, rows)]);
+    }
+    flush(&engine);
+    compact(&engine, 100_000);
+    engine
 }
 
 /// A sealed file of so many partitions that it has a fuse filter.
@@ -395,6 +408,12 @@ fn files_of_format_version_3_are_readable() {
 fn files_of_format_version_4_are_readable() {
     write_golden("v4", build_late);
     check_golden("v4", 4, build_late, windows());
+}
+
+#[test]
+fn files_of_format_version_5_are_readable() {
+    write_golden("v5", build_cold);
+    check_golden("v5", 5, build_cold, windows());
 }
 
 #[test]
