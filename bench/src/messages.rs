@@ -121,6 +121,8 @@ pub(crate) struct Messages {
     pool: Vec<u8>,
     /// Microseconds between two messages.
     spacing_us: u64,
+    /// One message in so many has an id of long before; 0 = none.
+    late_one_in: u64,
 }
 
 impl Messages {
@@ -134,13 +136,22 @@ impl Messages {
             lengths,
             pool: pool(&mut seeded),
             spacing_us: (buckets * BUCKET_MS * 1000 / count.max(1)).max(1),
+            late_one_in: 0,
         }
     }
 
-    /// Message `number`, counted from 0. Ids grow with the number.
+    /// The same, of which one message in so many comes late: its id is of any earlier bucket, or of the first.
+    pub(crate) fn with_late(self, late_one_in: u64) -> Self {
+        Self {
+            late_one_in,
+            ..self
+        }
+    }
+
+    /// Message `number`, counted from 0. Ids grow with the number, but for late ones.
     pub(crate) fn at(&self, number: u64) -> Message<'_> {
         let mut seeded = Seeded::new(self.seed ^ number.wrapping_mul(0xD6E8_FEB8_6659_FD93));
-        let ms = 1 + number * self.spacing_us / 1000;
+        let ms = 1 + self.late(number) * self.spacing_us / 1000;
         let length = self.lengths[seeded.below(LENGTHS)];
         Message {
             channel: 1 + self.channels.sample(&mut seeded) as u64,
@@ -148,6 +159,20 @@ impl Messages {
             author: 1_000 + (seeded.below(141) * seeded.below(141)) as u64,
             content: self.text(seeded.next(), length),
         }
+    }
+
+    /// The number of the message whose place in time message `number` takes.
+    fn late(&self, number: u64) -> u64 {
+        if self.late_one_in == 0 {
+            return number;
+        }
+        let mut seeded = Seeded::new(self.seed.rotate_left(9) ^ number);
+        if seeded.next() % self.late_one_in > 0 {
+            return number;
+        }
+        let in_bucket = BUCKET_MS * 1000 / self.spacing_us;
+        let earlier = number / in_bucket.max(1) * in_bucket;
+        seeded.next() % earlier.max(1)
     }
 
     /// `length` bytes of text, at most 4000, chosen by `key`.
@@ -224,6 +249,22 @@ mod tests {
         assert!((95..130).contains(&lengths[10_000]), "{}", lengths[10_000]);
         assert!((400..560).contains(&lengths[18_000]), "{}", lengths[18_000]);
         assert!(made.is_sorted_by(|a, b| a.1 < b.1));
+    }
+
+    #[test]
+    fn one_message_in_twenty_is_late_into_an_earlier_bucket_and_no_id_is_there_twice() {
+        let on_time = Messages::new(1, 100, 9_000, 30);
+        let messages = Messages::new(1, 100, 9_000, 30).with_late(20);
+        let (mut late, mut ids) = (0, std::collections::BTreeSet::new());
+        for number in 0..9_000 {
+            let (here, expected) = (messages.at(number), on_time.at(number));
+            assert!(ids.insert(here.id));
+            if here.id != expected.id {
+                late += 1;
+                assert!(here.bucket() < expected.bucket() || expected.bucket() == 0);
+            }
+        }
+        assert!((350..550).contains(&late), "{late}");
     }
 
     #[test]

@@ -7,6 +7,7 @@ pub(crate) const PAGE_UNSETTLED: &str = "newest-50 page, not settled";
 pub(crate) const PAGE_SETTLED: &str = "newest-50 page, settled";
 pub(crate) const PAGE_MIXED: &str = "newest-50 page, under ingest";
 pub(crate) const SUSTAINED: &str = "sustained ingest";
+pub(crate) const LATE: &str = "sustained ingest, 5 % late";
 pub(crate) const PAGE_BEYOND_CACHE: &str = "newest-50 page, beyond the cache";
 pub(crate) const DELETED_AT_ONCE: &str = "page right after deleting";
 pub(crate) const DELETED_IDLE: &str = "page when the engine is idle";

@@ -19,7 +19,7 @@ pub(super) struct Line {
 
 /// The lines for which this run has figures.
 pub(super) fn lines(report: &Report) -> Vec<Line> {
-    let makers: [fn(&Report) -> Option<Line>; 14] = [
+    let makers: [fn(&Report) -> Option<Line>; 15] = [
         many_writers,
         one_writer,
         sustained,
@@ -30,6 +30,7 @@ pub(super) fn lines(report: &Report) -> Vec<Line> {
         deleted_idle,
         deleted_at_once,
         amplification,
+        amplification_late,
         size,
         expired,
         recovery,
@@ -199,7 +200,23 @@ fn deleted(report: &Report, state: &str, what: &'static str) -> Option<Line> {
 }
 
 fn amplification(report: &Report) -> Option<Line> {
-    let of = |engine, name| report.figure(names::SUSTAINED, engine, more(name));
+    amplified(
+        report,
+        names::SUSTAINED,
+        "write amplification over 30 windows",
+    )
+}
+
+fn amplification_late(report: &Report) -> Option<Line> {
+    amplified(
+        report,
+        names::LATE,
+        "the same with 5 % of the messages late, into windows that are over",
+    )
+}
+
+fn amplified(report: &Report, workload: &str, what: &'static str) -> Option<Line> {
+    let of = |engine, name| report.figure(workload, engine, more(name));
     let ours = of(OURS, "write_amplification")?.median;
     let files = of(OURS, "write_amplification_files")?.median;
     let theirs = of(PEER, "write_amplification").zip(of(PEER, "write_amplification_files"));
@@ -207,7 +224,7 @@ fn amplification(report: &Report) -> Option<Line> {
         format!(" (RocksDB: {:.2}, {:.2})", all.median, files.median)
     });
     Some(Line {
-        what: "write amplification over 30 windows",
+        what,
         must: "<= 3",
         measured: format!("{ours:.2} with the log, {files:.2} without{theirs}"),
         holds: ours <= 3.0,

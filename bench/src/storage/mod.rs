@@ -4,6 +4,7 @@ mod beyond_cache;
 mod deleted;
 mod durable;
 mod expired;
+mod late;
 mod options;
 mod pages;
 mod recovery;
@@ -55,10 +56,11 @@ pub(crate) fn run(options: &Options) -> Result<String> {
         report: Report::new(options.quick),
         progress: Progress::start(),
     };
-    let workloads: [(Workload, Measure); 6] = [
+    let workloads: [(Workload, Measure); 7] = [
         (Workload::Durable, durable::run),
         (Workload::Pages, pages::run),
         (Workload::Sustained, sustained::run),
+        (Workload::Late, late::run),
         (Workload::Deleted, deleted::run),
         (Workload::Expired, expired::run),
         (Workload::Recovery, recovery::run),

@@ -14,6 +14,8 @@ pub(crate) enum Workload {
     /// Ingest beyond the memory budget over 30 windows, its write amplification and size on disk, then pages from
     /// data that is larger than the cache
     Sustained,
+    /// The same of which one message in twenty comes late, into a window that is over
+    Late,
     /// Pages from channels whose messages are deleted
     Deleted,
     /// The drop of a window in which everything has expired
@@ -46,6 +48,9 @@ pub(crate) struct Options {
     /// Messages of the sustained ingest [default: 20000000; quick: 1000000]
     #[arg(long)]
     sustained: Option<u64>,
+    /// Messages of the ingest with late ones [default: 5000000; quick: 500000]
+    #[arg(long)]
+    late: Option<u64>,
     /// Seconds after which the sustained ingest of an engine is cut, which the table then says; a quarter of it for
     /// fjall [default: 200; quick: 20]
     #[arg(long)]
@@ -110,6 +115,10 @@ impl Options {
 
     pub(super) fn sustained(&self) -> u64 {
         self.pick(self.sustained, 20_000_000, 1_000_000)
+    }
+
+    pub(super) fn late(&self) -> u64 {
+        self.pick(self.late, 5_000_000, 500_000)
     }
 
     pub(super) fn sustained_seconds(&self, kind: Kind) -> u64 {

@@ -17,8 +17,8 @@ use crate::report::names;
 
 const WRITERS: usize = 8;
 const LUMP: u64 = 64;
-const CHANNELS: usize = 2000;
-const WINDOWS: u64 = 30;
+pub(super) const CHANNELS: usize = 2000;
+pub(super) const WINDOWS: u64 = 30;
 /// In the directory of a kept database: how many messages it holds.
 const FILLED: &str = "FILLED";
 
@@ -35,17 +35,7 @@ pub(super) struct Filled {
 pub(super) fn run(run: &mut Run<'_>) -> Result<()> {
     let count = run.options.sustained();
     let messages = Messages::new(run.options.seed, CHANNELS, count, WINDOWS);
-    let setup = Setup {
-        counts: true,
-        ..run.options.setup()
-    };
-    // In a small run the cache and the memtable shrink along, so that the data is beyond both.
-    let share = usize::try_from(count).unwrap_or(usize::MAX);
-    let setup = Setup {
-        cache_bytes: setup.cache_bytes.min(share.saturating_mul(24)),
-        memtable_bytes: setup.memtable_bytes.min(share.saturating_mul(8)),
-        ..setup
-    };
+    let setup = share(run.options.setup(), count);
     let mut filled = Vec::new();
     for kind in run.kinds.clone() {
         run.step(names::SUSTAINED, kind, 0);
@@ -60,7 +50,7 @@ pub(super) fn run(run: &mut Run<'_>) -> Result<()> {
             Some(dir) => run.open_in(kind, setup, &dir)?,
             None => run.open(kind, setup)?,
         };
-        let (mut sample, written) = ingest(run, (kind, &*home.engine), &messages)?;
+        let (mut sample, written) = ingest(run, (kind, &*home.engine), (&messages, count))?;
         run.step("full compaction after it", kind, 0);
         let raw = raw_bytes(&messages, written);
         add_written(&mut sample, &*home.engine, raw);
@@ -89,6 +79,17 @@ pub(super) fn run(run: &mut Run<'_>) -> Result<()> {
     beyond_cache::run(run, &messages, filled, setup.cache_bytes)
 }
 
+/// The cache and the memtable for `count` messages: in a small run they shrink along, so that the data is beyond
+/// both.
+pub(super) fn share(setup: Setup, count: u64) -> Setup {
+    let count = usize::try_from(count).unwrap_or(usize::MAX);
+    Setup {
+        cache_bytes: setup.cache_bytes.min(count.saturating_mul(24)),
+        memtable_bytes: setup.memtable_bytes.min(count.saturating_mul(8)),
+        counts: true,
+    }
+}
+
 /// A database that an earlier run filled and kept.
 fn kept(run: &mut Run<'_>, kind: Kind, setup: Setup) -> Result<Option<Filled>> {
     let Some(dir) = run.options.kept(kind) else {
@@ -106,17 +107,16 @@ fn kept(run: &mut Run<'_>, kind: Kind, setup: Setup) -> Result<Option<Filled>> {
 }
 
 /// What the first `count` messages hold.
-fn raw_bytes(messages: &Messages, count: u64) -> u64 {
+pub(super) fn raw_bytes(messages: &Messages, count: u64) -> u64 {
     (0..count).map(|at| messages.at(at).raw_bytes()).sum()
 }
 
-fn ingest(
+pub(super) fn ingest(
     run: &Run<'_>,
     (kind, engine): (Kind, &dyn Engine),
-    messages: &Messages,
+    (messages, count): (&Messages, u64),
 ) -> Result<(Sample, u64)> {
     let most_seconds = run.options.sustained_seconds(kind);
-    let count = run.options.sustained();
     let (next, done) = (AtomicU64::new(0), AtomicU64::new(0));
     let stop = AtomicBool::new(false);
     let mut each_second = Vec::new();
@@ -206,7 +206,7 @@ fn watch(most_seconds: u64, count: u64, done: &AtomicU64, stop: &AtomicBool) -> 
     each_second
 }
 
-fn add_written(sample: &mut Sample, engine: &dyn Engine, raw: u64) {
+pub(super) fn add_written(sample: &mut Sample, engine: &dyn Engine, raw: u64) {
     let Some(written) = engine.written() else {
         return;
     };
