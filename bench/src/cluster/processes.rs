@@ -17,7 +17,7 @@ fn cpu_of(process: u32) -> Option<f64> {
     Some((ticks(11)? + ticks(12)?) / 100.0)
 }
 
-/// Memory of a process that is in RAM and its own (not of files that others could share), in MiB.
+/// Memory of a process that is in RAM, its pages of files included (its program, mostly), in MiB.
 pub(super) fn resident_mib(process: u32) -> Result<f64> {
     let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
