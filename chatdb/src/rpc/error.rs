@@ -132,6 +132,25 @@ pub(crate) fn from_status(status: &Status) -> Error {
     )
 }
 
+/// A status as a part of a message, where a call ends with many answers.
+pub(crate) fn refusal_to(status: &Status) -> proto::Refusal {
+    proto::Refusal {
+        code: i32::from(status.code()),
+        message: status.message().to_owned(),
+        details: Bytes::copy_from_slice(status.details()),
+    }
+}
+
+/// The error that such a part tells.
+pub(crate) fn refusal_from(refusal: proto::Refusal) -> Error {
+    let code = Code::from(refusal.code);
+    from_status(&Status::with_details(
+        code,
+        refusal.message,
+        refusal.details,
+    ))
+}
+
 /// Whether there was no connection, so that the request cannot have arrived.
 fn never_left(status: &Status) -> bool {
     let mut cause = std::error::Error::source(status);
@@ -172,6 +191,9 @@ mod tests {
             assert_eq!(back.message(), error.message());
             assert_eq!(back.help(), error.help());
             assert_eq!(back.leader(), Some(7));
+            let part = refusal_from(refusal_to(&to_status(&error)));
+            assert_eq!((part.kind(), part.message()), (kind, error.message()));
+            assert_eq!((part.help(), part.leader()), (error.help(), Some(7)));
         }
     }
 

@@ -1,8 +1,9 @@
 //! Entry points for fuzzing, see [`crate::fuzzing`]: every message that a peer sends.
 
+use super::client::pipeline_outcome;
 use super::convert::{result_from, result_to, statement_from, statement_to};
 use super::convert_stream::{item_from, item_to, status_from, status_to};
-use super::error::{from_status, to_status};
+use super::error::{from_status, refusal_from, refusal_to, to_status};
 use super::proto;
 use super::server::start_options;
 use crate::fuzzing::{known_catalog, planned};
@@ -17,14 +18,16 @@ pub fn message(input: &[u8]) -> bool {
     let Some((kind, rest)) = input.split_first() else {
         return false;
     };
-    match kind % 7 {
+    match kind % 9 {
         0 => execute(rest),
         1 => executed(rest),
         2 => subscribe(rest),
         3 => subscribed(rest),
         4 => described(rest),
         5 => publish(rest),
-        _ => refused(rest),
+        6 => refused(rest),
+        7 => pipeline(rest),
+        _ => pipelined(rest),
     }
 }
 
@@ -33,8 +36,21 @@ fn execute(bytes: &[u8]) -> bool {
     let Ok(request) = proto::ExecuteRequest::decode(bytes) else {
         return false;
     };
+    statements(request.statements)
+}
+
+/// The statements of many requests in one message.
+fn pipeline(bytes: &[u8]) -> bool {
+    let Ok(request) = proto::PipelineRequest::decode(bytes) else {
+        return false;
+    };
+    let all = request.calls.into_iter().flat_map(|call| call.statements);
+    statements(all.collect())
+}
+
+fn statements(all: Vec<proto::Statement>) -> bool {
     let mut accepted = false;
-    for mut wire in request.statements {
+    for mut wire in all {
         let text = match wire.source.take() {
             Some(proto::statement::Source::Text(text)) => text,
             Some(proto::statement::Source::PreparedId(_)) | None => continue,
@@ -63,9 +79,31 @@ fn wire_text(wire: &proto::Statement) -> String {
 
 /// A node's rows.
 fn executed(bytes: &[u8]) -> bool {
-    let Ok(response) = proto::ExecuteResponse::decode(bytes) else {
+    let response = proto::ExecuteResponse::decode(bytes);
+    response.is_ok_and(result)
+}
+
+/// A node's answers to many requests.
+fn pipelined(bytes: &[u8]) -> bool {
+    let Ok(response) = proto::PipelineResponse::decode(bytes) else {
         return false;
     };
+    let outcomes = response
+        .answers
+        .into_iter()
+        .map(|it| pipeline_outcome(it.outcome));
+    outcomes.fold(false, |accepted, outcome| match outcome {
+        Ok(response) => result(response) || accepted,
+        Err(error) => {
+            let again = refusal_from(refusal_to(&to_status(&error)));
+            assert_eq!(again.kind(), error.kind());
+            assert_eq!(again.help(), error.help());
+            true
+        }
+    })
+}
+
+fn result(response: proto::ExecuteResponse) -> bool {
     let Ok(result) = result_from(response) else {
         return false;
     };
@@ -146,6 +184,7 @@ fn refused(bytes: &[u8]) -> bool {
 #[cfg(test)]
 pub(crate) fn samples() -> Vec<Vec<u8>> {
     use crate::error::Error;
+    use proto::pipeline_answer::Outcome;
     use proto::subscribe_request::Request as Wanted;
     let (statement, result, item) = crate::fuzzing::tests::wire_samples();
     let execute = proto::ExecuteRequest {
@@ -185,6 +224,17 @@ pub(crate) fn samples() -> Vec<Vec<u8>> {
         keyspace: "k".to_owned(),
     };
     let refused = to_status(&Error::not_found("no table").with_help("try", "CREATE"));
+    let pipeline = proto::PipelineRequest {
+        calls: vec![proto::PipelineCall {
+            number: 7,
+            statements: execute.statements.clone(),
+        }],
+    };
+    let outcomes = [
+        Outcome::Done(result_to(&result)),
+        Outcome::Refused(refusal_to(&refused)),
+    ];
+    let pipelined = answers_of(outcomes);
     vec![
         [vec![0], execute.encode_to_vec()].concat(),
         [vec![1], result_to(&result).encode_to_vec()].concat(),
@@ -194,5 +244,16 @@ pub(crate) fn samples() -> Vec<Vec<u8>> {
         [vec![5], publish.encode_to_vec()].concat(),
         [vec![5], prepare.encode_to_vec()].concat(),
         [vec![6, 5], refused.details().to_vec()].concat(),
+        [vec![7], pipeline.encode_to_vec()].concat(),
+        [vec![8], pipelined.encode_to_vec()].concat(),
     ]
+}
+
+#[cfg(test)]
+fn answers_of(outcomes: [proto::pipeline_answer::Outcome; 2]) -> proto::PipelineResponse {
+    let outcomes = (7..).zip(outcomes.map(Some));
+    let answers = outcomes.map(|(number, outcome)| proto::PipelineAnswer { number, outcome });
+    proto::PipelineResponse {
+        answers: answers.collect(),
+    }
 }

@@ -7,6 +7,7 @@ mod convert_stream;
 pub(crate) mod error;
 pub(crate) mod fuzz;
 pub(crate) mod limits;
+mod pipeline;
 pub(crate) mod server;
 pub(crate) mod subscribe;
 

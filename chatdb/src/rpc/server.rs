@@ -10,6 +10,7 @@ use crate::rpc::error::to_status;
 use crate::rpc::limits::{
     BATCH_STATEMENTS_MAX, PREPARED_STATEMENTS_MAX, REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX,
 };
+use crate::rpc::pipeline::{Answers, Running, answer};
 use crate::rpc::proto;
 use crate::rpc::proto::cluster_server::ClusterServer;
 use crate::rpc::proto::database_server::{Database, DatabaseServer};
@@ -141,7 +142,7 @@ struct Prepared {
     keyspace: Arc<str>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Service {
     db: Db,
     prepared: Arc<Cache<u128, Prepared>>,
@@ -243,6 +244,26 @@ impl Service {
 
 #[tonic::async_trait]
 impl Database for Service {
+    type PipelineStream = BoxStream<'static, std::result::Result<proto::PipelineResponse, Status>>;
+
+    async fn pipeline(
+        &self,
+        request: Request<Streaming<proto::PipelineRequest>>,
+    ) -> std::result::Result<Response<Self::PipelineStream>, Status> {
+        let service = Arc::new(self.clone());
+        let run = move |call| -> Running {
+            let service = Arc::clone(&service);
+            Box::pin(async move {
+                let proto::PipelineCall { number, statements } = call;
+                let request = proto::ExecuteRequest { statements };
+                let ended = service.counted(Call::Execute, service.run(request)).await;
+                answer(number, ended.map(Response::into_inner))
+            })
+        };
+        let answers = Answers::new(request.into_inner(), run, self.stop.clone());
+        Ok(Response::new(Box::pin(answers)))
+    }
+
     type SubscribeStream =
         BoxStream<'static, std::result::Result<proto::SubscribeResponse, Status>>;
 

@@ -6,6 +6,7 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::node::environment::random;
+use crate::rpc::client::pipeline::Pipeline;
 use crate::rpc::client::{Client, channel, url};
 use crate::rpc::limits::{REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX};
 use crate::rpc::proto::database_client::DatabaseClient;
@@ -48,6 +49,8 @@ pub(crate) struct Endpoint {
     health: Mutex<Health>,
     /// By keyspace and text.
     pub(super) prepared: Cache<String, Prepared>,
+    /// Writes.
+    pub(super) pipeline: Pipeline,
 }
 
 #[derive(Debug, Default)]
@@ -77,6 +80,7 @@ impl Endpoint {
             transport,
             health: Mutex::default(),
             prepared: Cache::new(PREPARED_MAX),
+            pipeline: Pipeline::default(),
         })
     }
 

@@ -7,7 +7,10 @@
 
 mod attempts;
 pub(crate) mod endpoint;
+mod pipeline;
 mod routes;
+
+pub(in crate::rpc) use pipeline::outcome as pipeline_outcome;
 
 use crate::cql::ast;
 use crate::db::options::ConnectOptions;
@@ -135,7 +138,7 @@ impl RemoteDb {
         let found = self.found(class, &statements);
         let statements: Vec<proto::Statement> = statements.into_iter().map(statement_to).collect();
         let statements = &statements;
-        let attempt = |number, left| self.execute_at(number, left, statements);
+        let attempt = |number, left| self.execute_at(number, left, (class, statements));
         let attempt = |number, left| {
             let asked = attempt(number, left);
             async move {
@@ -310,7 +313,7 @@ impl RemoteDb {
         &self,
         number: usize,
         left: Duration,
-        statements: &[proto::Statement],
+        (class, statements): (Class, &[proto::Statement]),
     ) -> Result<proto::ExecuteResponse> {
         let endpoint = self.endpoints().get(number)?;
         let mut sent = statements.to_vec();
@@ -318,15 +321,7 @@ impl RemoteDb {
         for statement in &mut sent {
             by_id |= self.replace_text(number, endpoint, statement);
         }
-        let ask = |statements| {
-            let request = proto::ExecuteRequest { statements };
-            self.call(
-                number,
-                left,
-                request,
-                async |mut client: Client, request| client.execute(request).await,
-            )
-        };
+        let ask = |statements| self.send(number, left, (class, statements));
         match ask(sent).await {
             Err(error) if by_id && error.kind() == ErrorKind::NotFound => {
                 for statement in statements {
@@ -336,6 +331,34 @@ impl RemoteDb {
             }
             outcome => outcome,
         }
+    }
+
+    /// Sends statements to one endpoint: writes together with others, the rest in calls of their own.
+    async fn send(
+        &self,
+        number: usize,
+        left: Duration,
+        (class, statements): (Class, Vec<proto::Statement>),
+    ) -> Result<proto::ExecuteResponse> {
+        let endpoint = self.endpoints().get(number)?;
+        let mut statements = statements;
+        if class == Class::Write && endpoint.pipeline.takes(&statements) {
+            let kept = (!endpoint.pipeline.is_taken()).then(|| statements.clone());
+            let client = || endpoint.client();
+            let answer = endpoint.pipeline.call(client, statements).await;
+            match kept.filter(|_| endpoint.pipeline.is_refused()) {
+                Some(kept) => statements = kept,
+                None => return answer,
+            }
+        }
+        let request = proto::ExecuteRequest { statements };
+        self.call(
+            number,
+            left,
+            request,
+            async |mut client: Client, request| client.execute(request).await,
+        )
+        .await
     }
 
     /// Puts the id that the endpoint gave in place of the text, if it gave one. A text that comes
