@@ -23,6 +23,7 @@ use openraft::errors::{ClientWriteError, ForwardToLeader};
 use openraft::impls::OneshotResponder;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
+use tokio::time::Instant;
 
 use crate::clock;
 use crate::error::{Error, ErrorKind, Result};
@@ -34,7 +35,8 @@ use crate::payload::{
     command_bytes,
 };
 use crate::replica::Replica;
-use crate::types::{Encoded, Raft, Types};
+use crate::stages::Stage;
+use crate::types::{Encoded, Raft, Responses, Types};
 
 /// First pause after a refusal by a leader without a valid lease; doubles up to [`RETRY_MAX`].
 const RETRY_FIRST: Duration = Duration::from_millis(2);
@@ -44,6 +46,7 @@ const RETRY_MAX: Duration = Duration::from_millis(200);
 #[derive(Debug)]
 struct Waiting {
     command: Bytes,
+    since: Instant,
     answer: oneshot::Sender<Result<Proposed>>,
 }
 
@@ -110,6 +113,7 @@ impl Queue {
     pub(crate) fn push(&self, command: Bytes) -> Result<oneshot::Receiver<Result<Proposed>>> {
         self.limits.check(&command)?;
         let (answer, outcome) = oneshot::channel();
+        let since = clock::instant();
         {
             let mut list = self.waiting.lock();
             if let Some(error) = &list.closed {
@@ -126,7 +130,11 @@ impl Queue {
                 return Err(Error::new(ErrorKind::Overloaded, message));
             }
             list.bytes += command.len();
-            list.commands.push_back(Waiting { command, answer });
+            list.commands.push_back(Waiting {
+                command,
+                since,
+                answer,
+            });
         }
         add(&self.counters.commands, 1);
         self.ready.notify_one();
@@ -223,6 +231,12 @@ impl Batcher {
 
     /// Carries one entry to its end and answers every command in it.
     async fn propose(&self, waiting: Vec<Waiting>) {
+        let offered = clock::instant();
+        let stages = &self.replica.stages;
+        if let Some(first) = waiting.first() {
+            let took = offered.saturating_duration_since(first.since);
+            stages.note(Stage::Queued, took);
+        }
         let commands: Vec<Bytes> = waiting
             .iter()
             .map(|waiting| waiting.command.clone())
@@ -244,8 +258,12 @@ impl Batcher {
         };
         add(counter, 1);
         match outcome {
-            Ok((index, responses)) if responses.len() == waiting.len() => {
-                let answers = waiting.into_iter().zip(responses).zip(0u16..);
+            Ok((index, responses)) if responses.each.len() == waiting.len() => {
+                let took = responses.begun.saturating_duration_since(offered);
+                stages.note(Stage::Committed, took);
+                let took = clock::instant().saturating_duration_since(responses.ended);
+                stages.note(Stage::Answered, took);
+                let answers = waiting.into_iter().zip(responses.each).zip(0u16..);
                 for ((waiting, response), op) in answers {
                     answer(
                         waiting,
@@ -258,7 +276,8 @@ impl Batcher {
                 }
             }
             Ok((index, responses)) => {
-                let message = format!("entry {index} came back with {} responses", responses.len());
+                let count = responses.each.len();
+                let message = format!("entry {index} came back with {count} responses");
                 self.refuse(waiting, &Error::new(ErrorKind::Bug, message));
             }
             Err(error) => self.refuse(waiting, &error),
@@ -274,7 +293,7 @@ impl Batcher {
     }
 
     /// Offers one entry until it is applied, refused for good, or lost sight of.
-    async fn propose_bytes(&self, bytes: Bytes) -> Result<(u64, Vec<Bytes>)> {
+    async fn propose_bytes(&self, bytes: Bytes) -> Result<(u64, Responses)> {
         let deadline = clock::instant() + self.retry_for;
         let mut pause = RETRY_FIRST;
         let counters = &self.queue.counters;
@@ -291,7 +310,7 @@ impl Batcher {
             }
             let refused = match outcome.await {
                 Err(_) => return Err(self.replica.unknown("the group stopped meanwhile")),
-                Ok(Ok(done)) => return Ok((done.log_id.index, done.data.0)),
+                Ok(Ok(done)) => return Ok((done.log_id.index, done.data)),
                 Ok(Err(refused)) => refused,
             };
             let ClientWriteError::ForwardToLeader(forward) = refused else {

@@ -2,8 +2,9 @@
 
 use tokio::runtime::{Handle, RuntimeFlavor};
 
-/// Runs `work` here; where the runtime has several threads, the other tasks of this one move away.
-pub(crate) fn blocking<T>(work: impl FnOnce() -> T) -> T {
+/// Runs `work` here; where the runtime has several threads, the other tasks of this one move away first, so
+/// that they do not wait with it. That wakes another thread: it costs as much as some tens of rows.
+pub fn blocking<T>(work: impl FnOnce() -> T) -> T {
     let many = Handle::try_current()
         .is_ok_and(|runtime| matches!(runtime.runtime_flavor(), RuntimeFlavor::MultiThread));
     if many {

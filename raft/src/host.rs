@@ -39,6 +39,7 @@ use crate::receiver::Receiver;
 use crate::recovery::{self, Start, lead};
 use crate::replica::{DurablePoint, Replica, ReplicaParts};
 use crate::snapshot::{Bulk, Outbox};
+use crate::stages::Stages;
 use crate::state_machine::{Applied, SnapshotDirs, StateMachine};
 use crate::transport::{Callable, Inbound, Members, members};
 use crate::types::Raft;
@@ -96,6 +97,7 @@ pub struct Host {
     warden: JoinHandle<()>,
     pulse: JoinHandle<()>,
     bulk: Arc<Bulk>,
+    stages: Arc<Stages>,
 }
 
 /// A group and the tasks that serve it. `None` while it is being opened or closed.
@@ -165,12 +167,18 @@ impl Host {
             warden,
             pulse: tokio::spawn(pulse),
             bulk,
+            stages: Arc::default(),
         })
     }
 
     /// The shared log of all groups.
     pub fn log(&self) -> &Log {
         &self.log
+    }
+
+    /// Where the time of commands goes.
+    pub fn stages(&self) -> Arc<Stages> {
+        Arc::clone(&self.stages)
     }
 
     /// Resolves when something stopped for good and the process should exit; never before.
@@ -406,6 +414,7 @@ impl Host {
             },
             outbox,
             lease_length: lease_length(&self.options),
+            stages: Arc::clone(&self.stages),
             host_failure: self.failure.clone(),
         }))
     }

@@ -62,11 +62,13 @@ mod replica;
 mod runtime;
 mod sender;
 mod snapshot;
+mod stages;
 mod state_machine;
 mod transport;
 mod types;
 mod wire;
 
+pub use blocking::blocking;
 pub use clock::{Clock, WallClock};
 pub use error::{Error, ErrorKind, Result};
 pub use group::{Group, GroupStatus, LogRead, Proposed};
@@ -77,6 +79,7 @@ pub use membership::{Membership, StoredMembership};
 pub use metrics::GroupMetrics;
 pub use options::{HostOptions, LogDriver, Timing};
 pub use payload::{BATCH_BYTES_MAX, COMMAND_BYTES_MAX, ENTRY_COMMANDS_MAX, Payload};
+pub use stages::{Stage, StageTimes, Stages};
 pub use state_machine::{Applied, CommittedBatch, SnapshotDirs, StateMachine};
 pub use transport::{
     Address, Inbound, Lane, NoPeers, Peer, Session, TcpOptions, TcpTransport, Transport,

@@ -22,10 +22,12 @@ use openraft::{EntryPayload, LogState, OptionalSend, RaftLogReader};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
+use crate::clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::LogId;
 use crate::payload::Payload;
 use crate::replica::Replica;
+use crate::stages::Stage;
 use crate::types::{
     Encoded, RaftEntry, RaftLogId, RaftVote, Types, from_raft_id, from_raft_membership,
     from_raft_vote, to_raft_id, to_raft_membership, to_raft_vote,
@@ -76,7 +78,10 @@ impl LogStore {
     /// A completion of an append that answers `callback`, which may be tried again.
     fn appended(&self, callback: &Callback) -> lsm::log::Completion {
         let (replica, callback) = (Arc::clone(&self.0), Arc::clone(callback));
+        let begun = clock::instant();
         Box::new(move |outcome| {
+            let took = clock::instant().saturating_duration_since(begun);
+            replica.stages.note(Stage::Synced, took);
             let Some(callback) = callback.lock().take() else {
                 return;
             };

@@ -10,8 +10,9 @@
 //!
 //! # Cost
 //!
-//! The owner's code runs in `block_in_place` where the runtime has several threads, so that a disk
-//! read during apply stalls nobody else.
+//! Entries are applied on the thread of the runtime that took them up. Handing its other tasks to another
+//! thread first (`block_in_place`) costs more than most entries do, so the owner does that itself, and only
+//! when it may wait: see [`crate::blocking`].
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -26,12 +27,14 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::blocking::blocking;
+use crate::clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::LogId;
 use crate::membership::StoredMembership;
 use crate::payload::Payload;
 use crate::replica::{DurablePoint, Replica};
 use crate::snapshot::Outgoing;
+use crate::stages::Stage;
 use crate::state_machine::{CommittedBatch, StateMachine};
 use crate::types::{
     Encoded, RaftEntry, RaftLogId, RaftSnapshot, RaftSnapshotMeta, RaftStoredMembership, Responses,
@@ -76,8 +79,9 @@ impl Machine {
     /// Applies one entry and returns the responses to its commands.
     fn apply_entry(&mut self, entry: RaftEntry) -> Result<Responses> {
         let id = from_raft_id(entry.log_id);
+        let begun = clock::instant();
         let owner = self.owner.get_mut();
-        let responses = match entry.payload {
+        let each = match entry.payload {
             EntryPayload::Blank => {
                 owner.apply_blank(id)?;
                 Vec::new()
@@ -95,14 +99,16 @@ impl Machine {
             }
         };
         self.replica.advance(id);
-        Ok(Responses(responses))
+        let ended = clock::instant();
+        let took = ended.saturating_duration_since(begun);
+        self.replica.stages.note(Stage::Applied, took);
+        Ok(Responses { each, begun, ended })
     }
 
-    fn apply_blocking(&mut self, entry: RaftEntry) -> Result<Responses> {
+    fn apply_caught(&mut self, entry: RaftEntry) -> Result<Responses> {
         let index = entry.log_id.index;
         let apply = AssertUnwindSafe(|| self.apply_entry(entry));
-        let outcome = blocking(|| catch_unwind(apply));
-        outcome.unwrap_or_else(|_| {
+        catch_unwind(apply).unwrap_or_else(|_| {
             let message = format!("the state machine panicked while applying entry {index}");
             Err(Error::new(ErrorKind::Bug, message))
         })
@@ -224,7 +230,7 @@ impl RaftStateMachine<Types> for Machine {
         S: Stream<Item = io::Result<EntryResponder<Types>>> + Unpin + OptionalSend,
     {
         while let Some((entry, responder)) = entries.try_next().await? {
-            let responses = self.apply_blocking(entry).map_err(|error| {
+            let responses = self.apply_caught(entry).map_err(|error| {
                 self.replica.fail(error.clone());
                 error.into_io()
             })?;

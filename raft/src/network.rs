@@ -3,6 +3,9 @@
 //! openraft's defaults are dangerous where they are silent: its default `pre_vote` grants, so a
 //! member that cannot be reached would be counted as a vote. Every call is therefore answered here.
 //!
+//! After every commit openraft sends a call without entries that tells how far the log is committed. It waits here for
+//! [`COMMIT_WAIT`]: under load the next entries come within that time and say the same, which halves the calls.
+//!
 //! Entries are pipelined: up to [`PIPELINE_CALLS`] append calls of one group are on their way to a
 //! peer at once. They have to enter the peer's group in order, see `transport::inbound`.
 
@@ -10,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use futures::stream::BoxStream;
+use futures::stream::{self, BoxStream};
 use futures::{Stream, StreamExt};
 use openraft::OptionalSend;
 use openraft::errors::{RPCError, ReplicationClosed, StreamingError, Unreachable};
@@ -36,6 +39,9 @@ use crate::types::{
 
 /// Append calls of one group to one peer on their way at once.
 const PIPELINE_CALLS: usize = 64;
+
+/// How long a call without entries waits for the next one.
+const COMMIT_WAIT: Duration = Duration::from_millis(1);
 
 /// Makes the lanes of one group.
 #[derive(Debug)]
@@ -208,6 +214,41 @@ fn ends_stream(
     !matches!(answer, Ok(Ok(confirmed)) if *confirmed == last)
 }
 
+/// A call of a stream.
+enum Step {
+    /// It is to be sent.
+    Send(AppendEntriesRequest<Types>),
+    /// The next one says the same and more; up to here the entries were sent before.
+    Covered(Option<RaftLogId>),
+}
+
+/// Leaves out calls without entries that the next call follows at once.
+///
+/// Such a call is answered by what was sent before it in this stream, so the first one is always sent: it may be there to
+/// find out what the member has. The answers of a stream stay in order and end at the first that does not confirm its
+/// call, so that nothing is confirmed that the member did not confirm.
+fn together<S>(calls: S) -> impl Stream<Item = Step>
+where
+    S: Stream<Item = AppendEntriesRequest<Types>> + Unpin,
+{
+    let begin = (calls.fuse(), None, None);
+    stream::unfold(begin, |(mut calls, held, sent)| async move {
+        let call: AppendEntriesRequest<Types> = match held {
+            Some(call) => call,
+            None => calls.next().await?,
+        };
+        let last = call.entries.last().map(|entry| entry.log_id);
+        let last = last.or(call.prev_log_id);
+        if !call.entries.is_empty() || sent != Some(last) {
+            return Some((Step::Send(call), (calls, None, Some(last))));
+        }
+        match tokio::time::timeout(COMMIT_WAIT, calls.next()).await {
+            Ok(next @ Some(_)) => Some((Step::Covered(last), (calls, next, sent))),
+            Ok(None) | Err(_) => Some((Step::Send(call), (calls, None, sent))),
+        }
+    })
+}
+
 fn to_stream_answer(
     stretch: Stretch,
     answer: OurResult<Response>,
@@ -250,10 +291,20 @@ impl RaftNetworkV2<Types> for LaneClient {
         S: Stream<Item = AppendEntriesRequest<Types>> + OptionalSend + Unpin + 'static,
     {
         let client = self.clone();
-        let answers = calls
-            .map(move |call| {
-                let (stretch, answer) = client.append(&call, option.soft_ttl());
-                async move { (stretch.last, to_stream_answer(stretch, answer.await)) }
+        let answers = together(calls)
+            .map(move |step| {
+                let sent = match step {
+                    Step::Send(call) => Ok(client.append(&call, option.soft_ttl())),
+                    Step::Covered(last) => Err(last),
+                };
+                async move {
+                    match sent {
+                        Ok((stretch, answer)) => {
+                            (stretch.last, to_stream_answer(stretch, answer.await))
+                        }
+                        Err(last) => (last, Ok(Ok(last))),
+                    }
+                }
             })
             .buffered(PIPELINE_CALLS)
             .scan(false, |has_ended, (last, answer)| {
@@ -348,5 +399,81 @@ impl RaftNetworkV2<Types> for LaneClient {
                 Err(StreamingError::Unreachable(Unreachable::new(&error)))
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::LeaderId;
+    use tokio::sync::mpsc;
+    use tokio::time::Instant;
+
+    fn id(index: u64) -> Option<RaftLogId> {
+        let leader = LeaderId { term: 1, node: 1 };
+        (index > 0).then(|| to_raft_id(LogId { leader, index }))
+    }
+
+    /// A call with the entries after `prev` up to `last`.
+    fn call(prev: u64, last: u64) -> AppendEntriesRequest<Types> {
+        let entries = (prev + 1..=last).filter_map(id);
+        let blank = |log_id| openraft::Entry {
+            log_id,
+            payload: openraft::EntryPayload::Blank,
+        };
+        AppendEntriesRequest {
+            vote: RaftVote::new(1, 1),
+            prev_log_id: id(prev),
+            entries: entries.map(blank).collect(),
+            leader_commit: id(prev),
+        }
+    }
+
+    async fn next(steps: &mut (impl Stream<Item = Step> + Unpin)) -> (bool, Option<RaftLogId>) {
+        match steps.next().await {
+            Some(Step::Send(call)) => (true, call.prev_log_id),
+            Some(Step::Covered(last)) => (false, last),
+            None => (false, None),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_that_only_tells_a_commit_is_left_out_when_the_next_comes_in_time() {
+        let (send, mut calls) = mpsc::channel(8);
+        let calls = Box::pin(stream::poll_fn(move |cx| calls.poll_recv(cx)));
+        let mut steps = Box::pin(together(calls));
+        let put = |prev, last| send.try_send(call(prev, last)).expect("there is room");
+        put(3, 3);
+        put(3, 5);
+        assert_eq!(
+            next(&mut steps).await,
+            (true, id(3)),
+            "the first is sent: it may ask"
+        );
+        assert_eq!(next(&mut steps).await, (true, id(3)));
+        put(5, 5);
+        put(5, 8);
+        assert_eq!(next(&mut steps).await, (false, id(5)));
+        assert_eq!(next(&mut steps).await, (true, id(5)));
+        put(6, 6);
+        put(6, 8);
+        assert_eq!(
+            next(&mut steps).await,
+            (true, id(6)),
+            "it is about other entries"
+        );
+        assert_eq!(next(&mut steps).await, (true, id(6)));
+        put(8, 8);
+        let begun = Instant::now();
+        assert_eq!(
+            next(&mut steps).await,
+            (true, id(8)),
+            "nothing came after it"
+        );
+        assert!(begun.elapsed() >= COMMIT_WAIT);
+        put(8, 8);
+        drop(send);
+        assert_eq!(next(&mut steps).await, (true, id(8)));
+        assert_eq!(next(&mut steps).await, (false, None), "the end");
     }
 }

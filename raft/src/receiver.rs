@@ -37,6 +37,10 @@ use crate::types::{
     to_raft_vote,
 };
 
+/// A file is synced each time that so many bytes of it were written: the disk has little to do at once, and syncs of
+/// the log that come meanwhile wait for that little.
+const SYNC_BYTES: usize = 1024 * 1024;
+
 /// Receives the raft snapshots of one replica, one at a time.
 pub(crate) struct Receiver {
     replica: Arc<Replica>,
@@ -58,6 +62,8 @@ struct Incoming {
     offset: u64,
     hasher: Xxh3,
     open: Option<Arc<dyn File>>,
+    /// Bytes of it that were not synced.
+    unsynced: usize,
     installing: Option<JoinHandle<Option<RaftVote>>>,
     used_at: Instant,
     _room: OwnedSemaphorePermit,
@@ -162,6 +168,7 @@ impl Receiver {
             offset: 0,
             hasher: Xxh3::new(),
             open: None,
+            unsynced: 0,
             installing: None,
             used_at: clock::instant(),
             _room: room,
@@ -284,7 +291,17 @@ impl Incoming {
             self.hasher.reset();
             return Ok(self.received());
         }
-        blocking(|| open.write_at(bytes, offset)).map_err(broken)?;
+        self.unsynced += bytes.len();
+        // The end of the file is synced when it is closed.
+        let is_due = self.unsynced >= SYNC_BYTES && end < info.bytes;
+        let written = blocking(|| {
+            open.write_at(bytes, offset)?;
+            if is_due { open.sync_data() } else { Ok(()) }
+        });
+        written.map_err(broken)?;
+        if is_due {
+            self.unsynced = 0;
+        }
         self.offset = end;
         blocking(|| self.advance())?;
         Ok(self.received())
@@ -302,6 +319,7 @@ impl Incoming {
             }
             if let Some(complete) = self.open.take() {
                 complete.sync_data().map_err(broken)?;
+                self.unsynced = 0;
             }
             self.file += 1;
             self.offset = 0;

@@ -26,6 +26,7 @@ use crate::log_driver::Kick;
 use crate::membership::StoredMembership;
 use crate::pulse::Heard;
 use crate::snapshot::Outbox;
+use crate::stages::Stages;
 
 /// What openraft calls the snapshot: how far the durable state reaches, and the membership there.
 #[derive(Clone, Debug, Default)]
@@ -51,6 +52,8 @@ pub(crate) struct Replica {
     promised_until: Option<Instant>,
     /// Raft snapshots for other members.
     pub(crate) outbox: Outbox,
+    /// Where the time goes, on this host.
+    pub(crate) stages: Arc<Stages>,
     is_open: AtomicBool,
     failure: OnceLock<Error>,
     host_failure: watch::Sender<Option<Failure>>,
@@ -66,6 +69,7 @@ pub(crate) struct ReplicaParts {
     pub(crate) durable: DurablePoint,
     pub(crate) outbox: Outbox,
     pub(crate) lease_length: Duration,
+    pub(crate) stages: Arc<Stages>,
     pub(crate) host_failure: watch::Sender<Option<Failure>>,
 }
 
@@ -80,6 +84,7 @@ impl Replica {
             durable,
             outbox,
             lease_length,
+            stages,
             host_failure,
         } = parts;
         let history = History::new(durable.id, durable.membership.clone());
@@ -100,6 +105,7 @@ impl Replica {
             heard,
             promised_until,
             outbox,
+            stages,
             is_open: AtomicBool::new(false),
             failure: OnceLock::new(),
             host_failure,

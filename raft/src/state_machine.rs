@@ -88,8 +88,9 @@ pub struct CommittedBatch {
 /// * An error stops the group (and is reported by [`Host::failed`](crate::Host::failed)): a replica
 ///   that cannot apply what the others applied must not go on. A command that is *refused* is not
 ///   an error but a response.
-/// * The methods are called by one task at a time, on a thread that may block for a disk read. They
-///   must not wait for the group's own progress.
+/// * The methods are called by one task at a time. They must not wait for the group's own progress.
+/// * Entries are applied on a thread of the runtime. An `apply` that may wait for the disk or for another
+///   thread does so in [`blocking`](crate::blocking); raft snapshots are made and installed in it anyway.
 pub trait StateMachine: Send + 'static {
     /// How far the durable state reaches. Called once, before anything is applied.
     fn applied(&self) -> Applied;

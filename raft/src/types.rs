@@ -9,6 +9,7 @@ use std::fmt;
 use bytes::Bytes;
 use openraft::impls::leader_id_adv;
 use openraft::{EntryPayload, OptionalSend, RaftTypeConfig};
+use tokio::time::Instant;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{LeaderId, LogId, ReplicaId};
@@ -72,9 +73,13 @@ impl fmt::Display for Encoded {
     }
 }
 
-/// One response per command of a batch; empty for other entries.
+/// One response per command of a batch, none for other entries; and when the entry was applied.
 #[derive(Debug)]
-pub(crate) struct Responses(pub(crate) Vec<Bytes>);
+pub(crate) struct Responses {
+    pub(crate) each: Vec<Bytes>,
+    pub(crate) begun: Instant,
+    pub(crate) ended: Instant,
+}
 
 pub(crate) fn to_raft_leader(leader: LeaderId) -> leader_id_adv::LeaderId<u64, u64> {
     leader_id_adv::LeaderId {

@@ -215,7 +215,24 @@ pub enum CellPath {
     Add,
 }
 
+impl WriteCommand {
+    /// Whether applying it may look at what is stored; plain upserts do not.
+    pub(crate) fn may_read(&self) -> bool {
+        self.split.is_some() || self.writes.iter().any(Write::may_read)
+    }
+}
+
 impl Write {
+    fn may_read(&self) -> bool {
+        let is_plain = |operation: &WriteOperation| {
+            matches!(
+                operation,
+                WriteOperation::Upsert { .. } | WriteOperation::UpsertStatic { .. }
+            )
+        };
+        self.guard != Guard::None || !self.operations.iter().all(is_plain) || self.adds()
+    }
+
     /// Whether it adds to a counter.
     pub(crate) fn adds(&self) -> bool {
         self.operations.iter().any(|operation| {

@@ -126,6 +126,11 @@ impl System {
         true
     }
 
+    /// Whether nobody has to wait for the table.
+    pub(crate) fn has_made_table(&self, table: TableId) -> bool {
+        *self.tables_made.lock() > table.0
+    }
+
     /// Lets go of who waits.
     pub(crate) fn close(&self) {
         // Under the lock, or who has just looked would sleep through it.
@@ -256,7 +261,8 @@ impl StateMachine for SystemMachine {
     fn apply(&mut self, batch: CommittedBatch) -> raft::Result<Vec<Bytes>> {
         let mut responses = Vec::with_capacity(batch.commands.len());
         for command in &batch.commands {
-            let outcome = self.0.apply(command, batch.id.index);
+            // It may wait for a tablet that applies an entry, or for its disk.
+            let outcome = raft::blocking(|| self.0.apply(command, batch.id.index));
             match &outcome {
                 Err(error) if !error.is_deterministic() => {
                     return Err(raft::Error::new(

@@ -97,6 +97,8 @@ pub(crate) struct Node {
     cluster_id: u128,
     started: Instant,
     log: Log,
+    /// Where the time of writes goes.
+    stages: Arc<raft::Stages>,
     group0: Group,
     system: Arc<System>,
     decider: Arc<Decider>,

@@ -5,7 +5,8 @@ use crate::node::environment::now_ms;
 use lsm::exposition::MetricKind::{self, Counter, Gauge};
 use lsm::log::LogMetrics;
 use lsm::{AdmissionMetrics, Debt, EngineMetrics};
-use raft::{Group, GroupMetrics, GroupStatus};
+use raft::{Group, GroupMetrics, GroupStatus, Stages};
+use std::sync::Arc;
 
 /// Name, kind, meaning and number.
 pub(crate) type Number = (&'static str, MetricKind, &'static str, u64);
@@ -27,6 +28,7 @@ pub(crate) struct Numbers {
     pub(crate) log: LogMetrics,
     pub(crate) admission: AdmissionMetrics,
     pub(crate) tablets: Vec<TabletNumbers>,
+    pub(crate) stages: Arc<Stages>,
 }
 
 /// What is known of a tablet; group 0 has no engine.
@@ -56,6 +58,7 @@ impl Node {
             log: self.log.metrics(),
             admission: self.admission.metrics(),
             tablets,
+            stages: Arc::clone(&self.stages),
         }
     }
 

@@ -155,6 +155,7 @@ impl Node {
             cluster_id: identity.cluster_id,
             started,
             log: ground.log,
+            stages: host.stages(),
             group0,
             streams: Streams::start(identity, &ground.system, &shared.hub, &shared.tablets),
             requests: Requests::new(),

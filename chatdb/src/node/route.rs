@@ -2,7 +2,8 @@
 //!
 //! Any node takes any request. It asks the leader of the tablet: its own replica, or another node,
 //! which runs the whole statement. A node that does not lead says so, with the leader if it knows it;
-//! that is followed at once, three times in a row, and with growing waits after that.
+//! that is followed at once, three times in a row, and with growing waits after that, which end when the own
+//! replica hears of another leader.
 //!
 //! # Invariants
 //!
@@ -91,10 +92,26 @@ impl Node {
             if Instant::now() + wait >= end {
                 return Err(error);
             }
-            tokio::time::sleep(jittered(wait)).await;
+            self.pause(group, node, jittered(wait)).await;
             self.check_open()?;
             wait = (wait * 2).min(WAIT_MAX);
         }
+    }
+
+    /// Waits for so long, or until the own replica hears of another leader than the node that refused: a
+    /// leader that hands over is away for some milliseconds, and waits that double would make them many.
+    async fn pause(&self, group: u64, refused: NodeId, wait: Duration) {
+        let end = Instant::now() + wait;
+        // Two replicas that take each other for the leader are not asked in turns without a pause.
+        tokio::time::sleep(wait.min(WAIT_MIN / 2)).await;
+        let is_other = |leader: Option<ReplicaId>| leader.is_some_and(|it| it.node() != refused);
+        if let Some(place) = self.tablets.get(group) {
+            let left = end.saturating_duration_since(Instant::now());
+            if place.group.wait_leader(is_other, left).await.is_ok() {
+                return;
+            }
+        }
+        tokio::time::sleep_until(end).await;
     }
 
     /// The node that most likely does the work; another replica with each attempt when nobody knows.

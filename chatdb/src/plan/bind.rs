@@ -15,10 +15,18 @@ use time::{Date, OffsetDateTime, PrimitiveDateTime};
 impl Request<'_> {
     /// The value of a term for a column `name` of this type.
     pub(super) fn value(&self, term: &Term, data_type: DataType, name: &str) -> Result<Value> {
-        let raw = self.raw(term)?;
-        let found = describe(&raw);
-        coerce(raw, data_type)
-            .ok_or_else(|| Error::invalid(format!("{name} takes {data_type}, not {found}")))
+        let value = coerce(self.raw(term)?, data_type);
+        value.map_or_else(|| Err(self.does_not_fit(term, data_type, name)), Ok)
+    }
+
+    fn does_not_fit(&self, term: &Term, data_type: DataType, name: &str) -> Error {
+        match self.raw(term) {
+            Ok(raw) => {
+                let found = describe(&raw);
+                Error::invalid(format!("{name} takes {data_type}, not {found}"))
+            }
+            Err(error) => error,
+        }
     }
 
     /// The term as it is, before it is fitted to a type.

@@ -176,7 +176,7 @@ impl Tablet {
         let Some(newest) = named.map(|write| write.table).max() else {
             return Ok(());
         };
-        if system.wait_table(newest) {
+        if system.has_made_table(newest) || raft::blocking(|| system.wait_table(newest)) {
             return Ok(());
         }
         Err(Error::new(ErrorKind::Closed, "the node is closing"))
@@ -240,6 +240,18 @@ impl Tablet {
     fn apply(&self, batch: &CommittedBatch) -> Result<Vec<Bytes>> {
         let commands = decode(&batch.commands)?;
         self.wait_tables(&commands)?;
+        if commands.iter().any(WriteCommand::may_read) {
+            // Of a disk, perhaps: the other tasks of this thread go on elsewhere.
+            return raft::blocking(|| self.apply_decoded(batch, commands));
+        }
+        self.apply_decoded(batch, commands)
+    }
+
+    fn apply_decoded(
+        &self,
+        batch: &CommittedBatch,
+        commands: Vec<WriteCommand>,
+    ) -> Result<Vec<Bytes>> {
         let mut progress = self.progress.lock();
         let index = batch.id.index;
         if let Some(split) = commands.iter().find_map(|command| command.split.as_ref()) {

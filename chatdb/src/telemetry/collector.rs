@@ -5,6 +5,7 @@ use lsm::exposition::{Metric, MetricKind};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
+use raft::{Stage, Stages};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Weak;
@@ -91,8 +92,23 @@ impl Collector for NodeCollector {
         for tablet in &numbers.tablets {
             put_tablet(&mut page, tablet);
         }
-        page.encode(&mut encoder)
+        page.encode(&mut encoder)?;
+        put_stages(&mut encoder, &numbers.stages)
     }
+}
+
+/// Where the time of writes goes.
+fn put_stages(encoder: &mut DescriptorEncoder<'_>, stages: &Stages) -> fmt::Result {
+    let help = "Time of a command of a raft group in each stage of its way";
+    let kind = MetricType::Histogram;
+    let mut metric = encoder.encode_descriptor("raft_stage_seconds", help, None, kind)?;
+    for stage in Stage::ALL {
+        let times = stages.read(stage);
+        let label = [("stage", stage.name())];
+        let mut labeled = metric.encode_family(&label)?;
+        labeled.encode_histogram::<NoLabelSet>(times.sum_s, times.count, &times.buckets, None)?;
+    }
+    Ok(())
 }
 
 fn put_tablet(page: &mut Page, tablet: &TabletNumbers) {
