@@ -34,7 +34,8 @@
 //! `guard`, `keeper` (raft snapshot point and purge), `snapshot`, `sender` and `receiver`
 //! (the state of a replica on its way to another one), `transport` (calls, and TCP), `network`
 //! (openraft's calls over it), `pulse` (when who sends heartbeats or runs for
-//! election), `members` (who belongs to a group), `recovery` (whose a log is), `host`. No type of openraft is public.
+//! election), `members` (who belongs to a group), `recovery` (whose a log is),
+//! `survivor` (going on without a majority), `host`. No type of openraft is public.
 
 mod batcher;
 mod blocking;
@@ -64,6 +65,7 @@ mod sender;
 mod snapshot;
 mod stages;
 mod state_machine;
+mod survivor;
 mod transport;
 mod types;
 mod wire;
@@ -81,6 +83,7 @@ pub use options::{HostOptions, LogDriver, Timing};
 pub use payload::{BATCH_BYTES_MAX, COMMAND_BYTES_MAX, ENTRY_COMMANDS_MAX, Payload};
 pub use stages::{Stage, StageTimes, Stages};
 pub use state_machine::{Applied, CommittedBatch, SnapshotDirs, StateMachine};
+pub use survivor::{Loss, Survivor};
 pub use transport::{
     Address, Inbound, Lane, NoPeers, Peer, Session, TcpOptions, TcpTransport, Transport,
 };

@@ -3,6 +3,7 @@
 //! A decision returns when group 0 has made it. That it is carried out shows in `cluster status`; with
 //! `--wait` the command stays until it is.
 
+use crate::cli::recover::{self, Recover};
 use crate::cli::render::{DOT, bytes, counted, duration, grid};
 use crate::cli::screen::Screen;
 use crate::cli::{ADDRESS_DEFAULT, Stop};
@@ -34,6 +35,8 @@ pub(super) enum Cluster {
     Split(Split),
     /// Changes how many replicas each tablet has.
     Replication(Replication),
+    /// Goes on without nodes that are lost for good, where a majority of them is needed. On a stopped node.
+    Recover(Recover),
 }
 
 #[derive(Debug, Args)]
@@ -142,6 +145,7 @@ pub(super) async fn run(command: Cluster, screen: &Screen) -> std::result::Resul
             });
             decide(&contacts, &view, change, arguments.wait, screen).await
         }
+        Cluster::Recover(arguments) => recover::run(&arguments, &contacts, screen).await,
         Cluster::Replication(arguments) => {
             let view = take(&contacts, &arguments.at).await?;
             let change = Change::Replication(arguments.count);

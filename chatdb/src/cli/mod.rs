@@ -9,6 +9,7 @@ mod connect;
 mod describe;
 mod progress;
 mod query;
+mod recover;
 pub(crate) mod render;
 mod screen;
 mod serve;

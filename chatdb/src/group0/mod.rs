@@ -16,6 +16,6 @@ pub(crate) use command::{SystemCommand, TABLETS_MAX, decode_outcome, encode_outc
 pub(crate) use machine::{System, SystemMachine};
 pub(crate) use state::SystemState;
 pub(crate) use topology::{
-    NodePlace, NodeRecord, NodeState, REPLICATION_MAX, Splitting, TabletRange, TabletRecord,
-    Topology,
+    NODES_MAX, NodePlace, NodeRecord, NodeState, REPLICATION_MAX, Splitting, TabletRange,
+    TabletRecord, Topology,
 };

@@ -2,13 +2,15 @@
 
 use crate::db::options::{ClusterOptions, EmbeddedOptions};
 use crate::error::{Error, ErrorKind, Result};
-use crate::group0::NodePlace;
+use crate::group0::{NodePlace, NodeRecord, NodeState};
 use crate::node::environment::random;
 use crate::node::identity::{Identity, check_cluster};
+use crate::node::lost;
 use crate::node::open::{FIRST, Ground, blocking};
 use crate::rpc::cluster::Contacts;
+use crate::rpc::proto;
 use raft::{NodeId, TcpOptions, TcpTransport};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -19,11 +21,15 @@ use tokio_util::task::AbortOnDropHandle;
 const JOIN_LIMIT: Duration = Duration::from_mins(1);
 /// Pause between attempts.
 const JOIN_PAUSE: Duration = Duration::from_millis(500);
+/// How long the others may take to tell whether this node still belongs to them.
+const KEPT_LIMIT: Duration = Duration::from_secs(1);
 
 /// Who this node is, and where the others are as far as it was told just now.
 pub(super) struct Identified {
     pub(super) identity: Identity,
     pub(super) addresses: BTreeMap<NodeId, String>,
+    /// Whom it was made to go on without.
+    pub(super) lost: BTreeSet<NodeId>,
 }
 
 /// Where this node is, and the number of its directory.
@@ -51,7 +57,8 @@ pub(super) async fn identify(
         place(cluster).check()?;
     }
     let (vfs, data) = (Arc::clone(&ground.vfs), options.data.clone());
-    let found = blocking(move || Identity::read(&*vfs, &data)).await?;
+    let found = blocking(move || Ok((Identity::read(&*vfs, &data)?, lost::read(&*vfs, &data)?)));
+    let (found, lost) = found.await?;
     let topology = ground.system.topology();
     let known = topology.nodes.iter();
     let mut addresses: BTreeMap<NodeId, String> = known
@@ -60,9 +67,11 @@ pub(super) async fn identify(
     let asked = options.cluster.as_ref().filter(|it| !it.join.is_empty());
     let identity = match (found, asked) {
         (Some(identity), None) => {
+            check_kept(options, identity, ground, contacts).await?;
             return Ok(Identified {
                 identity,
                 addresses,
+                lost,
             });
         }
         // The others may have moved while it was away; if none answers, what it knows has to do.
@@ -71,9 +80,11 @@ pub(super) async fn identify(
                 check_cluster(identity, joined.cluster_id)?;
                 addresses.extend(joined.nodes);
             }
+            check_kept(options, identity, ground, contacts).await?;
             return Ok(Identified {
                 identity,
                 addresses,
+                lost,
             });
         }
         (None, Some(cluster)) => {
@@ -95,7 +106,48 @@ pub(super) async fn identify(
     Ok(Identified {
         identity,
         addresses,
+        lost,
     })
+}
+
+/// Refuses to start if another node tells that this one was removed. Silence does not count, nor who knows
+/// nothing of it yet: a whole cluster that starts has nobody to ask.
+async fn check_kept(
+    options: &EmbeddedOptions,
+    own: Identity,
+    ground: &Ground,
+    contacts: &Contacts,
+) -> Result<()> {
+    if options.cluster.is_none() {
+        return Ok(());
+    }
+    let topology = ground.system.topology();
+    let is_other = |(node, record): &(&NodeId, &NodeRecord)| {
+        **node != own.node && record.state != NodeState::Gone
+    };
+    let others = topology.nodes.iter().filter(is_other);
+    let asking = others.map(|(_, record)| contacts.describe(&record.place.rpc_address, KEPT_LIMIT));
+    let is_own = |node: &proto::ClusterNode| node.node == own.node.0;
+    for answer in futures::future::join_all(asking).await {
+        let Ok(told) = answer else { continue };
+        let is_removed = |node: &proto::ClusterNode| node.state() == proto::NodeState::Gone;
+        if told.cluster_id[..] == own.cluster_id.to_be_bytes()
+            && told
+                .nodes
+                .iter()
+                .any(|node| is_own(node) && is_removed(node))
+        {
+            let message = format!(
+                "node {} was removed from the cluster, as node {} tells",
+                own.node.0, told.node
+            );
+            return Err(Error::new(ErrorKind::Denied, message).with_help(
+                "try",
+                "an empty data directory: the cluster takes it in as a new node",
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// Asks the named nodes in turn to take this one in, until `end` and each at least once.
@@ -152,6 +204,9 @@ pub(super) async fn listen(cluster: Option<&ClusterOptions>, joined: &Identified
         if *node != identity.node {
             transport.set_address(*node, address.clone());
         }
+    }
+    for node in &joined.lost {
+        transport.refuse(*node);
     }
     let serving = Arc::clone(&transport);
     let serving = tokio::spawn(async move { serving.serve(listener).await });

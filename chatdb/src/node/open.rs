@@ -108,7 +108,7 @@ impl Ground {
     }
 }
 
-fn low_half(number: u128) -> u64 {
+pub(super) fn low_half(number: u128) -> u64 {
     #[expect(clippy::cast_possible_truncation, reason = "the low half is wanted")]
     let low = number as u64;
     low
@@ -138,6 +138,7 @@ impl Node {
             group0: group0.clone(),
             transport,
             own: join::own_place(&options, &ground),
+            lost: joined.lost,
         };
         begin(&parts, &options).await?;
         let maintenance = Maintenance::start(&Work {

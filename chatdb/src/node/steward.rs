@@ -62,6 +62,8 @@ enum Task {
     Decision,
     /// What this node says of itself.
     Place,
+    /// The nodes that it was made to go on without.
+    Lost,
 }
 
 /// The running steward.
@@ -104,6 +106,8 @@ pub(super) struct Parts {
     pub(super) transport: Option<Arc<TcpTransport>>,
     /// The random number of the directory and where the node is; `None` for a database of one node.
     pub(super) own: Option<(u128, NodePlace)>,
+    /// The nodes that this one was made to go on without.
+    pub(super) lost: BTreeSet<NodeId>,
 }
 
 struct Work {
@@ -192,7 +196,20 @@ impl Work {
         if parts.own_place_differs(topology) {
             self.begin(Task::Place, async move { parts.tell_own_place().await });
         }
-        if self.parts.decider.leads() {
+        let lost = self.parts.lost.iter();
+        let is_known = |node: &&NodeId| {
+            let record = topology.nodes.get(node);
+            record.is_some_and(|record| record.state != NodeState::Gone)
+        };
+        if let Some(node) = lost.copied().find(|node| is_known(&node)) {
+            // Before anything else is decided: nothing is to wait for it.
+            let decider = Arc::clone(&self.parts.decider);
+            let state = NodeState::Gone;
+            self.begin(Task::Lost, async move {
+                let command = SystemCommand::SetNodeState { node, state };
+                decider.decide(command).await.map(drop)
+            });
+        } else if self.parts.decider.leads() {
             self.look_at_cluster(topology);
         }
     }
@@ -324,8 +341,9 @@ impl Parts {
             if *node == self.opener.node {
                 continue;
             }
-            if record.state == NodeState::Gone {
-                transport.forget(*node);
+            // A node that was given up was told so before group 0 hears of it.
+            if record.state == NodeState::Gone || self.lost.contains(node) {
+                transport.refuse(*node);
             } else {
                 transport.set_address(*node, record.place.node_address.clone());
             }

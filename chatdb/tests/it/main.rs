@@ -9,6 +9,7 @@
 mod cli_commands;
 mod cli_tablet;
 mod cluster;
+mod cluster_recover;
 mod cluster_requests;
 mod cluster_split;
 mod command_codec;

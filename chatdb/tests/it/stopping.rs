@@ -16,16 +16,16 @@ const STOP_LIMIT: Duration = Duration::from_secs(15);
 const TABLETS: usize = 4;
 
 /// A node as a process, and where it lives.
-struct Member {
-    process: Option<Serving>,
-    data: TempDir,
-    options: Vec<String>,
-    address: String,
+pub(crate) struct Member {
+    pub(crate) process: Option<Serving>,
+    pub(crate) data: TempDir,
+    pub(crate) options: Vec<String>,
+    pub(crate) address: String,
 }
 
 impl Member {
     /// A node that joins, or the first of a cluster whose tablets have so many replicas.
-    fn start(join: Option<&str>, replication: usize) -> Self {
+    pub(crate) fn start(join: Option<&str>, replication: usize) -> Self {
         let address = free_address().to_string();
         let mut options = vec![
             format!("--grpc={address}"),
@@ -44,7 +44,7 @@ impl Member {
         member
     }
 
-    fn up(&mut self) {
+    pub(crate) fn up(&mut self) {
         let options: Vec<&str> = self.options.iter().map(String::as_str).collect();
         self.process = Some(Serving::start_with(self.data.path(), &options));
     }
@@ -71,13 +71,13 @@ impl Member {
     }
 }
 
-async fn client(addresses: &str) -> Db {
+pub(crate) async fn client(addresses: &str) -> Db {
     let mut options = ConnectOptions::parse(addresses);
     options.deadline = Duration::from_secs(2);
     Db::connect_with(&options).await.expect("it answers")
 }
 
-async fn three(replication: usize) -> Vec<Member> {
+pub(crate) async fn three(replication: usize) -> Vec<Member> {
     let first = Member::start(None, replication);
     let second = Member::start(Some(&first.address), replication);
     let third = Member::start(Some(&first.address), replication);
@@ -104,7 +104,7 @@ async fn held(members: &[Member]) -> Vec<(usize, usize)> {
 }
 
 /// Waits until every node has every tablet and leads some.
-async fn settled(members: &[Member]) {
+pub(crate) async fn settled(members: &[Member]) {
     eventually("every node has every tablet, and leads one", async || {
         let held = held(members).await;
         let everywhere = held.iter().all(|(all, led)| *all == TABLETS && *led > 0);

@@ -451,6 +451,46 @@ fn hosts_of_another_cluster_or_another_name_refuse_each_other() {
 }
 
 #[test]
+fn a_node_that_was_removed_is_told_so_also_on_a_connection_that_it_has() {
+    let worlds: Vec<World> = (1..=2).map(World::new).collect();
+    let ledger = Ledger::default();
+    life(async {
+        let mut called = process(1, &worlds[0], &ledger, true).await;
+        let caller = TcpTransport::new(TcpOptions::new(5, NodeId(2)));
+        let listener = TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("a port is free");
+        caller.set_address(NodeId(1), listener.local_addr().expect("an address"));
+        let transport = Arc::clone(&called.transport);
+        called.serving = tokio::spawn(async move { drop(transport.serve(listener).await) });
+        let call = || {
+            let (group, replica) = (GROUP, replica(1));
+            let peer = raft::Peer { group, replica };
+            let (request, lane) = (Bytes::from_static(b"?"), raft::Lane::Control);
+            raft::Transport::call(caller.as_ref(), peer, lane, request, LONG)
+        };
+        call().await.expect("an answer, whatever it is");
+        called.transport.refuse(NodeId(2));
+        let refused = async {
+            loop {
+                match call().await {
+                    // The end of the connection comes a moment later.
+                    Ok(_) => tokio::task::yield_now().await,
+                    Err(error) if !error.to_string().contains("removed") => {
+                        tokio::time::sleep(Duration::from_millis(10)).await;
+                    }
+                    Err(error) => return error,
+                }
+            }
+        };
+        let refused = tokio::time::timeout(LONG, refused).await;
+        let error = refused.expect("it is told within a minute");
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+        called.kill();
+    });
+}
+
+#[test]
 fn a_replica_that_was_destroyed_comes_back_empty_under_another_id_and_the_old_id_is_refused() {
     virtual_life(async {
         let network = Network::new(4, Duration::from_millis(2));

@@ -23,4 +23,5 @@ mod same_seed;
 mod simulation;
 mod snapshots;
 mod support;
+mod survivor;
 mod writers;

@@ -356,6 +356,15 @@ impl World {
         self.try_host(options).expect("the host starts")
     }
 
+    /// The shared log while no host runs.
+    pub(crate) fn log(&self) -> lsm::Result<Log> {
+        let options = LogOptions {
+            segment_bytes: self.segment_bytes,
+            ..LogOptions::default()
+        };
+        Log::open(Arc::new(self.vfs.clone()), Path::new("/data/log"), options)
+    }
+
     pub(crate) fn try_host(&self, options: HostOptions) -> Result<Host> {
         let dir = Path::new("/data/log");
         open_host(Arc::new(self.vfs.clone()), dir, self.segment_bytes, options)

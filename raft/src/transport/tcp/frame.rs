@@ -43,6 +43,8 @@ pub(super) enum Welcome {
     OtherCluster,
     /// Another node listens here.
     OtherNode,
+    /// The caller is no node of the cluster any more.
+    Removed,
 }
 
 /// A call or its answer, with the number that both carry.
@@ -118,6 +120,7 @@ impl Welcome {
             Self::OtherVersion(_) => 1,
             Self::OtherCluster => 2,
             Self::OtherNode => 3,
+            Self::Removed => 4,
         });
         out.put_u16_le(VERSION);
         seal(&out)
@@ -135,7 +138,8 @@ impl Welcome {
             1 => Self::OtherVersion(version),
             2 => Self::OtherCluster,
             3 => Self::OtherNode,
-            other => return Err(reader.corrupt(&format!("status 0 to 3, found {other}"))),
+            4 => Self::Removed,
+            other => return Err(reader.corrupt(&format!("status 0 to 4, found {other}"))),
         };
         reader.finish()?;
         Ok(welcome)
@@ -151,6 +155,9 @@ impl Welcome {
             Self::OtherCluster => format!("node {node} belongs to another cluster"),
             Self::OtherNode => {
                 format!("another node than {node} listens at its address")
+            }
+            Self::Removed => {
+                format!("node {node} says that this one was removed from the cluster")
             }
         };
         Err(Error::new(ErrorKind::Unavailable, message))

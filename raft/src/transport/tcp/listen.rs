@@ -1,5 +1,6 @@
 //! The called end of connections.
 
+use std::collections::BTreeSet;
 use std::sync::OnceLock;
 
 use bytes::Bytes;
@@ -7,13 +8,14 @@ use futures::stream::FuturesUnordered;
 use futures::{SinkExt, StreamExt};
 use tokio::net::tcp::OwnedWriteHalf;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::codec::{FramedRead, FramedWrite, LengthDelimitedCodec};
 
-use super::TcpOptions;
 use super::frame::{Call, Greeting, Welcome, codec, grow};
+use super::{Refused, TcpOptions};
 use crate::error::{Error, ErrorKind, Result};
+use crate::id::NodeId;
 use crate::transport::{Inbound, Session};
 
 /// Calls of one connection that are being answered at once; more are not read.
@@ -26,7 +28,7 @@ const BURST: usize = 64;
 /// Takes connections until it is dropped.
 pub(super) async fn serve(
     options: &TcpOptions,
-    inbound: &OnceLock<Inbound>,
+    (inbound, refused): (&OnceLock<Inbound>, &Refused),
     listener: TcpListener,
 ) -> Result<()> {
     let mut connections = JoinSet::new();
@@ -50,27 +52,36 @@ pub(super) async fn serve(
         else {
             continue;
         };
-        connections.spawn(take(options.clone(), inbound.clone(), stream));
+        let refused = refused.subscribe();
+        connections.spawn(take(options.clone(), (inbound.clone(), refused), stream));
     }
 }
 
 /// One connection, to its end.
-async fn take(options: TcpOptions, inbound: Inbound, stream: TcpStream) {
+async fn take(
+    options: TcpOptions,
+    (inbound, mut refused): (Inbound, watch::Receiver<BTreeSet<NodeId>>),
+    stream: TcpStream,
+) {
     let answered = async {
         stream.set_nodelay(true).map_err(broken)?;
         let (read, write) = stream.into_split();
         let mut read = FramedRead::new(read, codec());
         let mut write = FramedWrite::new(write, codec());
-        let greeted = greet(&options, &mut read, &mut write);
+        let greeted = greet((&options, &refused), &mut read, &mut write);
         let greeted = tokio::time::timeout(options.connect_timeout, greeted).await;
-        let is_welcome = greeted.unwrap_or_else(|_| {
+        let caller = greeted.unwrap_or_else(|_| {
             let message = "a caller did not say who it is";
             Err(Error::new(ErrorKind::Unavailable, message))
         })?;
-        if is_welcome {
+        if let Some(caller) = caller {
             grow(read.decoder_mut());
             grow(write.encoder_mut());
-            answer_all((&options, &inbound), read, write).await?;
+            let is_refused = refused.wait_for(|refused| refused.contains(&caller));
+            tokio::select! {
+                answered = answer_all((&options, &inbound), read, write) => answered?,
+                _ = is_refused => {}
+            }
         }
         Ok::<(), Error>(())
     };
@@ -82,23 +93,27 @@ async fn take(options: TcpOptions, inbound: Inbound, stream: TcpStream) {
 type Reading<R> = FramedRead<R, LengthDelimitedCodec>;
 type Writing = FramedWrite<OwnedWriteHalf, LengthDelimitedCodec>;
 
+/// Who calls, if it is welcome.
 async fn greet<R: tokio::io::AsyncRead + Unpin>(
-    options: &TcpOptions,
+    (options, refused): (&TcpOptions, &watch::Receiver<BTreeSet<NodeId>>),
     read: &mut Reading<R>,
     write: &mut Writing,
-) -> Result<bool> {
+) -> Result<Option<NodeId>> {
     let Some(frame) = read.next().await else {
-        return Ok(false);
+        return Ok(None);
     };
     let greeting = Greeting::decode(frame.map_err(broken)?.freeze())?;
-    let welcome = match greeting {
+    let is_refused = |greeting: &Greeting| refused.borrow().contains(&greeting.from);
+    let welcome = match &greeting {
         None => Welcome::OtherVersion(0),
         Some(greeting) if greeting.cluster != options.cluster => Welcome::OtherCluster,
         Some(greeting) if greeting.to != options.node => Welcome::OtherNode,
+        Some(greeting) if is_refused(greeting) => Welcome::Removed,
         Some(_) => Welcome::Yes,
     };
     write.send(welcome.encode()).await.map_err(broken)?;
-    Ok(welcome == Welcome::Yes)
+    let caller = greeting.map(|greeting| greeting.from);
+    Ok(caller.filter(|_| welcome == Welcome::Yes))
 }
 
 /// Answers calls until the connection ends.

@@ -22,7 +22,7 @@ mod listen;
 
 pub use frame::fuzz_frames;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -31,6 +31,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 
 use super::{Inbound, Lane, Peer, Transport};
 use crate::error::{Error, ErrorKind, Result};
@@ -105,7 +106,11 @@ pub struct TcpTransport {
     addresses: Mutex<BTreeMap<NodeId, String>>,
     links: Mutex<BTreeMap<(NodeId, u8), Arc<Link>>>,
     inbound: OnceLock<Inbound>,
+    refused: Refused,
 }
+
+/// The nodes whose calls are not taken.
+type Refused = watch::Sender<BTreeSet<NodeId>>;
 
 impl TcpTransport {
     /// A transport that knows no peer yet.
@@ -115,6 +120,7 @@ impl TcpTransport {
             addresses: Mutex::default(),
             links: Mutex::default(),
             inbound: OnceLock::new(),
+            refused: Refused::default(),
         })
     }
 
@@ -134,13 +140,22 @@ impl TcpTransport {
         self.forget_links(node);
     }
 
+    /// From now on takes no calls of a node, and makes none to it: it is told that it was removed. There is no way
+    /// back, as there is none for a number of a node.
+    pub fn refuse(&self, node: NodeId) {
+        self.refused
+            .send_if_modified(|refused| refused.insert(node));
+        self.forget(node);
+    }
+
     fn forget_links(&self, node: NodeId) {
         self.links.lock().retain(|(peer, _), _| *peer != node);
     }
 
     /// Takes connections of peers until the future is dropped, which also closes those that it took.
     pub async fn serve(&self, listener: TcpListener) -> Result<()> {
-        listen::serve(&self.options, &self.inbound, listener).await
+        let taken = (&self.inbound, &self.refused);
+        listen::serve(&self.options, taken, listener).await
     }
 
     fn link(&self, node: NodeId, lane: Lane) -> Result<Arc<Link>> {
