@@ -167,7 +167,7 @@ impl Messages {
             return number;
         }
         let mut seeded = Seeded::new(self.seed.rotate_left(9) ^ number);
-        if seeded.next() % self.late_one_in > 0 {
+        if !seeded.next().is_multiple_of(self.late_one_in) {
             return number;
         }
         let in_bucket = BUCKET_MS * 1000 / self.spacing_us;
