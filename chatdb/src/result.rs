@@ -54,6 +54,9 @@ pub struct QueryStats {
     pub tombstones: u64,
     /// The node that did the work, when known: of a tablet's leader it is the leader.
     pub node: Option<u64>,
+    /// How old the data of a read may be that a replica answered which does not lead, in
+    /// milliseconds, at most; of several replicas the oldest. `None` when leaders answered.
+    pub stale_ms: Option<u64>,
 }
 
 impl QueryStats {
@@ -63,6 +66,7 @@ impl QueryStats {
         self.bytes_read = self.bytes_read.saturating_add(other.bytes_read);
         self.rows_scanned = self.rows_scanned.saturating_add(other.rows_scanned);
         self.tombstones = self.tombstones.saturating_add(other.tombstones);
+        self.stale_ms = self.stale_ms.max(other.stale_ms);
     }
 }
 

@@ -90,6 +90,30 @@ impl Group {
         })
     }
 
+    /// How old what this replica has applied may be, but for the time that calls were on their way;
+    /// zero at a leader with a valid lease; at one without, the time since a majority last answered it.
+    /// `None` if it has heard of no leader since it was opened, or since its host was stopped.
+    pub fn staleness(&self) -> Option<Duration> {
+        if self.lease().is_ok() {
+            return Some(Duration::ZERO);
+        }
+        let replica = self.replica();
+        let metrics = self.metrics().borrow_watched();
+        if metrics.state.is_leader() {
+            // Nobody else can have been elected before, so nothing can have been committed elsewhere.
+            let acked = metrics.last_quorum_acked.map(SerdeInstant::into_inner)?;
+            let now = clock::raft_instant();
+            return Some(if now > acked {
+                now - acked
+            } else {
+                Duration::ZERO
+            });
+        }
+        drop(metrics);
+        let as_of = replica.freshness.as_of(*replica.applied.borrow())?;
+        Some(clock::instant().saturating_duration_since(as_of))
+    }
+
     /// The leadership of this replica, if it leads and its lease holds now.
     pub(crate) fn lease(&self) -> Result<LeaderId> {
         let replica = self.replica();

@@ -41,6 +41,7 @@ mod batcher;
 mod blocking;
 mod clock;
 mod error;
+mod freshness;
 mod group;
 mod guard;
 mod history;

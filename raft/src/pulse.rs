@@ -196,6 +196,9 @@ impl Group {
     fn beat(&self, beat: Beat) {
         let Some(role) = self.role() else { return };
         let trigger = self.raft().trigger();
+        if beat.is_late {
+            self.replica().freshness.forget();
+        }
         if role.leads {
             if beat.is_heartbeat && role.others != Others::Nobody {
                 // Left out if the group is too busy to take it: its entries are heartbeats too.

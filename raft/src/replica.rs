@@ -19,6 +19,7 @@ use tokio::time::Instant;
 
 use crate::clock::{self, Clock};
 use crate::error::{Error, ErrorKind};
+use crate::freshness::Freshness;
 use crate::history::History;
 use crate::host::Failure;
 use crate::id::{GroupId, LogId, ReplicaId};
@@ -48,6 +49,8 @@ pub(crate) struct Replica {
     pub(crate) applied: watch::Sender<u64>,
     /// When a leader was heard.
     pub(crate) heard: Heard,
+    /// How old what it has applied may be.
+    pub(crate) freshness: Freshness,
     /// Until then its vote is promised to a leader of before the restart.
     promised_until: Option<Instant>,
     /// Raft snapshots for other members.
@@ -103,6 +106,7 @@ impl Replica {
             durable: Mutex::new(durable),
             applied,
             heard,
+            freshness: Freshness::default(),
             promised_until,
             outbox,
             stages,

@@ -214,6 +214,9 @@ pub struct Storage {
     /// Reads that run at once; eight times as many may wait
     #[arg(long, value_name = "N", default_value_t = 64, env = "CHATDB_CONCURRENT_READS", value_parser = clap::value_parser!(u16).range(1..))]
     concurrent_reads: u16,
+    /// How old the data of a read with consistency ONE may be; an older replica passes it on to the leader
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, env = "CHATDB_STALE_READS", value_parser = clap::value_parser!(u32).range(1..))]
+    stale_reads: u32,
 }
 
 impl Storage {
@@ -233,6 +236,7 @@ impl Storage {
             split_bytes: self.split_mib * MIB,
             split_load: self.split_load_mib * MIB,
             concurrent_reads: usize::from(self.concurrent_reads),
+            stale_reads: Duration::from_secs(u64::from(self.stale_reads)),
             ..defaults
         }
     }

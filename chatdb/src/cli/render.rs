@@ -288,8 +288,17 @@ pub(crate) fn footer(rows: usize, stats: &QueryStats, has_columns: bool) -> Stri
         parts.push("ok".to_owned());
     }
     parts.push(duration(stats.elapsed_us));
-    if let Some(node) = stats.node {
-        parts.push(format!("leader n{node}"));
+    match (stats.node, stats.stale_ms) {
+        (Some(node), None) => parts.push(format!("leader n{node}")),
+        (Some(node), Some(stale)) => {
+            let age = duration(stale.saturating_mul(1000));
+            parts.push(format!("replica n{node}, at most {age} old"));
+        }
+        (None, Some(stale)) => {
+            let age = duration(stale.saturating_mul(1000));
+            parts.push(format!("at most {age} old"));
+        }
+        (None, None) => {}
     }
     if has_columns {
         let blocks = counted(stats.blocks_read, "block");

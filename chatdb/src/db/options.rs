@@ -46,6 +46,10 @@ pub struct EmbeddedOptions {
     pub split_load: u64,
     /// Reads that run at once; as many again times eight may wait.
     pub concurrent_reads: usize,
+    /// How old, at most, the data of a read with consistency ONE may be, as far as a replica knows; an
+    /// older replica passes the read on to the leader. More: such reads are answered for longer while a
+    /// replica hears of no leader.
+    pub stale_reads: Duration,
     /// Replicas that each tablet of a new cluster is to have once there are as many nodes, 1 to 9.
     pub replication: u32,
     /// How other nodes reach this one; without it the database is of one node.
@@ -101,6 +105,7 @@ impl EmbeddedOptions {
             split_bytes: 16 * 1024 * MIB,
             split_load: 16 * MIB,
             concurrent_reads: 64,
+            stale_reads: Duration::from_secs(10),
             replication: 3,
             cluster: None,
         }

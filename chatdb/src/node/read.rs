@@ -46,6 +46,8 @@ struct Readable {
     last: u64,
     tablet: Arc<Tablet>,
     guard: ReadGuard,
+    /// How old its data may be; `None` at a leader.
+    stale: Option<Duration>,
 }
 
 impl Readable {
@@ -113,12 +115,31 @@ impl Node {
             Consistency::One => Worker::Anyone,
             Consistency::Quorum | Consistency::Serial => Worker::Leader,
         };
-        if worker == Worker::Leader || self.has_applied(statement.after).await {
+        if worker == Worker::Leader {
+            return self.part_of(statement, plan, (token, worker)).await;
+        }
+        let place = self.tablets.get(self.group_of(token)?);
+        let is_fresh = place.is_none_or(|place| self.is_fresh(&place));
+        if is_fresh && self.has_applied(statement.after).await {
             return self.part_of(statement, plan, (token, worker)).await;
         }
         // The leader has what this replica does not get.
         let strict = statement.clone().consistency(Consistency::Quorum);
-        self.part_of(&strict, plan, (token, Worker::Leader)).await
+        let part = self.part_of(&strict, plan, (token, Worker::Leader)).await;
+        part.map_err(|error| {
+            if is_fresh {
+                return error;
+            }
+            let limit = self.options.stale_reads.as_secs();
+            let why = format!("the replica here may be more than {limit} s old (--stale-reads)");
+            error.with_help("a read with consistency ONE came here", why)
+        })
+    }
+
+    /// Whether a read with consistency ONE may look at the replica.
+    fn is_fresh(&self, place: &TabletPlace) -> bool {
+        let stale = place.group.staleness();
+        stale.is_some_and(|stale| stale <= self.options.stale_reads)
     }
 
     /// Whether the own replica has the write, soon. Without a replica here another node looks.
@@ -197,7 +218,8 @@ impl Node {
         if statement.consistency != Consistency::One && !place.leads() {
             return Err(self.does_not_lead(&place));
         }
-        if !place.leads() && !self.has_applied(statement.after).await {
+        let is_one = statement.consistency == Consistency::One;
+        if is_one && !(self.is_fresh(&place) && self.has_applied(statement.after).await) {
             return Err(self.does_not_lead(&place));
         }
         let plan = Arc::new(plan);
@@ -281,9 +303,16 @@ impl Node {
         for range in concerned(&topology, plan)? {
             let place = self.tablets.get(range.group);
             let is_wanted = only.is_none_or(|only| only == range.group);
-            let place = place.filter(|place| consistency == Consistency::One || place.leads());
+            let place = place.filter(|place| match consistency {
+                Consistency::One => self.is_fresh(place),
+                Consistency::Quorum | Consistency::Serial => place.leads(),
+            });
             let Some(place) = place.filter(|_| is_wanted) else {
                 continue;
+            };
+            let stale = match consistency {
+                Consistency::One => place.group.staleness().filter(|stale| !stale.is_zero()),
+                Consistency::Quorum | Consistency::Serial => None,
             };
             let guard = place.group.read_guard(policy).await?;
             // After the guard: what was split off before the read began is not read here.
@@ -293,6 +322,7 @@ impl Node {
                 last: range.last.min(last),
                 tablet: Arc::clone(&place.tablet),
                 guard,
+                stale,
             });
         }
         if readable.iter().any(|place| place.holds(token)) {
@@ -356,6 +386,7 @@ fn run(
     is_stopped: &AtomicBool,
 ) -> Result<Option<Part>> {
     let mut goes_on = false;
+    let mut stale = None;
     while let Some(token) = cursor.token() {
         if is_stopped.load(Ordering::Relaxed) {
             return Err(Error::new(ErrorKind::Closed, "the read was canceled"));
@@ -365,6 +396,7 @@ fn run(
             goes_on = true;
             break;
         };
+        stale = stale.max(place.stale);
         let now = now_ms().max(place.tablet.time_ms());
         cursor.step(place.tablet.engine(), place.last, now)?;
         if cursor.is_missing() {
@@ -374,6 +406,8 @@ fn run(
     for place in readable {
         place.guard.confirm()?;
     }
-    let result = cursor.finish_part();
+    let mut result = cursor.finish_part();
+    let millis = |stale: Duration| u64::try_from(stale.as_millis()).unwrap_or(u64::MAX);
+    result.stats.stale_ms = stale.map(millis);
     Ok(Some(Part { result, goes_on }))
 }

@@ -267,6 +267,7 @@ pub(crate) fn result_to(result: &ResultSet) -> proto::ExecuteResponse {
             rows_scanned: stats.rows_scanned,
             tombstones: stats.tombstones,
             node: stats.node,
+            stale_ms: stats.stale_ms,
         }),
     }
 }
@@ -300,6 +301,7 @@ pub(crate) fn result_from(wire: proto::ExecuteResponse) -> Result<ResultSet> {
         rows_scanned: stats.rows_scanned,
         tombstones: stats.tombstones,
         node: stats.node,
+        stale_ms: stats.stale_ms,
     };
     Ok(result)
 }

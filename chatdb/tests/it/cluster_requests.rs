@@ -142,6 +142,57 @@ async fn a_read_of_any_replica_sees_the_write_whose_position_it_carries() {
     stop(nodes).await;
 }
 
+/// A replica says how old what it answers may be, and does not answer at all once that is more than
+/// it is allowed to be.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_of_any_replica_tells_its_age_and_is_refused_when_it_may_be_too_old() {
+    let mut nodes = cluster().await;
+    for id in 0..40 {
+        nodes[0].db.execute(insert(id)).await.unwrap();
+    }
+    let read = async |node: &ClusterNode, id: i64| {
+        let select = Statement::new("SELECT text FROM app.notes WHERE id = ?");
+        let select = select.bind(vec![Value::from(id)]);
+        node.db.execute(select.consistency(Consistency::One)).await
+    };
+    let mut ages = BTreeSet::new();
+    for id in 0..40 {
+        for node in &nodes {
+            ages.insert(read(node, id).await.unwrap().stats.stale_ms);
+        }
+    }
+    // Leaders have no age. Others hear of theirs three times a second.
+    assert!(ages.contains(&None) && ages.len() > 1, "{ages:?}");
+    let oldest = ages.last().copied().flatten();
+    assert!(oldest < Some(5_000), "{ages:?}");
+
+    let alone = nodes.remove(0);
+    for node in nodes {
+        node.stop().await;
+    }
+    let mut before = 0;
+    let mut refused = None;
+    eventually("the replica is too old", async || {
+        match read(&alone, 7).await {
+            Ok(found) => {
+                assert_eq!(found.len(), 1);
+                let age = found.stats.stale_ms.unwrap_or(0);
+                assert!(age <= 10_000, "{age} ms are more than is allowed");
+                before = before.max(age);
+            }
+            Err(error) => refused = Some(error),
+        }
+        refused.is_some()
+    })
+    .await;
+    assert!(before > 2_000, "the last answer was {before} ms old");
+    let error = refused.expect("an error");
+    assert!(error.is_retryable(), "{error:?}");
+    let help = format!("{:?}", error.help());
+    assert!(help.contains("--stale-reads"), "{help}");
+    alone.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_table_made_through_one_node_is_there_on_every_other_at_once() {
     let nodes = cluster().await;

@@ -20,6 +20,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::Peer;
 use super::calls::{Request, Response};
+use crate::clock;
 use crate::error::{ErrorKind, Result};
 use crate::id::GroupId;
 use crate::log_store;
@@ -210,6 +211,7 @@ async fn respond(called: &Callable, request: Request) -> Option<Response> {
                     return Some(Response::Refused(ErrorKind::Invalid, error.to_string()));
                 }
             };
+            let came = clock::instant();
             let call = AppendEntriesRequest {
                 vote: to_raft_vote(vote),
                 prev_log_id: previous.map(to_raft_id),
@@ -219,7 +221,19 @@ async fn respond(called: &Callable, request: Request) -> Option<Response> {
             if call.vote >= raft.metrics().borrow_watched().vote {
                 called.replica.heard.leader();
             }
-            match raft.append_entries(call).await.ok()? {
+            let answer = raft.append_entries(call).await.ok()?;
+            // Whoever was refused leads no more.
+            if let AppendEntriesResponse::Success | AppendEntriesResponse::PartialSuccess(_) =
+                answer
+            {
+                let replica = &called.replica;
+                let (committed, applied) = (
+                    committed.map_or(0, |id| id.index),
+                    *replica.applied.borrow(),
+                );
+                replica.freshness.heard(committed, applied, came);
+            }
+            match answer {
                 AppendEntriesResponse::Success => Response::Success,
                 AppendEntriesResponse::PartialSuccess(last) => {
                     Response::Partial(last.map(from_raft_id))
