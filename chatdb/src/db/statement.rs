@@ -8,7 +8,8 @@ use std::borrow::Cow;
 /// What a read must have seen before it answers. Writes are always a durable quorum.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Consistency {
-    /// Any replica may answer with what it has applied.
+    /// Any replica may answer with what it has applied, if that is not older than the node allows
+    /// ([`EmbeddedOptions::stale_reads`](crate::EmbeddedOptions::stale_reads)); the result says how old it may be.
     One,
     /// Every write acknowledged before the read began is seen; the leader answers under its lease.
     #[default]
