@@ -17,6 +17,7 @@ use openraft::raft::{
 };
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
 use super::Peer;
 use super::calls::{Request, Response};
@@ -193,6 +194,28 @@ async fn vote_for(called: &Callable, call: VoteRequest<Types>, is_pre: bool) -> 
     })
 }
 
+/// Takes entries, or none, of a leader whose call came at `came`. `None` if the group has stopped.
+async fn append(
+    called: &Callable,
+    call: AppendEntriesRequest<Types>,
+    came: Instant,
+) -> Option<Response> {
+    let committed = call.leader_commit.map_or(0, |id| id.index);
+    let answer = called.raft.append_entries(call).await.ok()?;
+    let replica = &called.replica;
+    // Whoever is refused leads no more.
+    if let AppendEntriesResponse::Success | AppendEntriesResponse::PartialSuccess(_) = answer {
+        let applied = *replica.applied.borrow();
+        replica.freshness.heard(committed, applied, came);
+    }
+    Some(match answer {
+        AppendEntriesResponse::Success => Response::Success,
+        AppendEntriesResponse::PartialSuccess(last) => Response::Partial(last.map(from_raft_id)),
+        AppendEntriesResponse::Conflict => Response::Conflict,
+        AppendEntriesResponse::HigherVote(vote) => Response::HigherVote(from_raft_vote(&vote)),
+    })
+}
+
 /// `None` if the group has stopped.
 async fn respond(called: &Callable, request: Request) -> Option<Response> {
     let raft = &called.raft;
@@ -221,28 +244,7 @@ async fn respond(called: &Callable, request: Request) -> Option<Response> {
             if call.vote >= raft.metrics().borrow_watched().vote {
                 called.replica.heard.leader();
             }
-            let answer = raft.append_entries(call).await.ok()?;
-            // Whoever was refused leads no more.
-            if let AppendEntriesResponse::Success | AppendEntriesResponse::PartialSuccess(_) =
-                answer
-            {
-                let replica = &called.replica;
-                let (committed, applied) = (
-                    committed.map_or(0, |id| id.index),
-                    *replica.applied.borrow(),
-                );
-                replica.freshness.heard(committed, applied, came);
-            }
-            match answer {
-                AppendEntriesResponse::Success => Response::Success,
-                AppendEntriesResponse::PartialSuccess(last) => {
-                    Response::Partial(last.map(from_raft_id))
-                }
-                AppendEntriesResponse::Conflict => Response::Conflict,
-                AppendEntriesResponse::HigherVote(vote) => {
-                    Response::HigherVote(from_raft_vote(&vote))
-                }
-            }
+            append(called, call, came).await?
         }
         Request::Vote {
             is_pre,
