@@ -10,7 +10,7 @@ copy=target/mutants/copy
 rm -rf "$copy" && mkdir -p "$copy"
 git ls-files -z Cargo.toml Cargo.lock rust-toolchain.toml lsm raft docs | xargs -0 cp --parents -t "$copy"
 cd "$copy"
-sed -i 's/^members = .*/members = ["lsm", "raft"]/' Cargo.toml
+sed -i 's|^members = .*|members = ["lsm", "raft", "raft/histogram"]|' Cargo.toml
 patch --quiet --strip 1 <raft/tests/mutants/broken.patch
 built=$(cargo test --package raft --test it --no-run --message-format json | sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' | tail -1)
 missed=0
