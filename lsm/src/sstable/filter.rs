@@ -229,6 +229,37 @@ mod tests {
         }
     }
 
+    /// What `docs/formats/sstable.md` says of a probe, written down without the library.
+    fn probe_by_the_page(bytes: &[u8], hash: u64) -> bool {
+        let number = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap());
+        let seed = u64::from_le_bytes(bytes[..8].try_into().unwrap());
+        let (segment, all) = (u64::from(number(8)), u64::from(number(16)));
+        let mut m = hash.wrapping_add(seed);
+        m = (m ^ (m >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
+        m = (m ^ (m >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
+        m ^= m >> 33;
+        let h0 = u64::try_from((u128::from(m) * u128::from(all)) >> 64).unwrap();
+        let h1 = (h0 + segment) ^ ((m >> 18) & (segment - 1));
+        let h2 = (h0 + 2 * segment) ^ (m & (segment - 1));
+        let at = |h: u64| bytes[20 + usize::try_from(h).unwrap()];
+        let low = (m ^ (m >> 32)).to_le_bytes()[0];
+        at(h0) ^ at(h1) ^ at(h2) == low
+    }
+
+    #[test]
+    fn a_fuse_filter_is_what_the_page_of_the_format_says() {
+        let (kind, bytes) = filter_of(10_000, true);
+        let filter = Filter::decode(kind, Bytes::from(bytes.clone())).unwrap();
+        for number in 0..50_000_u64 {
+            let key = number.to_be_bytes();
+            let found = probe_by_the_page(&bytes, xxh3(0, &key));
+            assert_eq!(found, filter.may_contain(&key), "{number}");
+            let token = probe_by_the_page(&bytes, xxh3(1, &number.to_le_bytes()));
+            assert_eq!(token, filter.may_contain_token(number), "{number}");
+            assert!(number >= 10_000 || (found && token), "{number}");
+        }
+    }
+
     #[test]
     fn few_keys_have_lines_because_a_fuse_filter_of_them_is_larger() {
         let kinds = [1, 10, 100, 1000, 10_000].map(|numbers| filter_of(numbers, true).0);
