@@ -17,7 +17,7 @@ use serde_json::json;
 use crate::rest_support::Server;
 
 /// Labels that a page may have. None of their values is chosen by a user.
-const LABELS: [&str; 6] = ["tablet", "group", "kind", "method", "status", "le"];
+const LABELS: [&str; 7] = ["tablet", "group", "kind", "method", "stage", "status", "le"];
 
 /// A family of the page: what `# HELP` and `# TYPE` say, and its label names.
 #[derive(Debug, Default)]
