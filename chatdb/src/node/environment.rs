@@ -1,5 +1,7 @@
 //! Where the wall clock, randomness and what the file system tells of itself enter this crate.
 
+use crate::error::{Error, ErrorKind, Result};
+use lsm::vfs::{Lock, Vfs};
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -27,4 +29,16 @@ pub(crate) fn disk_room(dir: &Path) -> Option<(u64, u64)> {
         bytes(told.f_bavail),
         bytes(told.f_bavail.saturating_add(written)),
     ))
+}
+
+/// Holds the directory of a stopped node; refused while a server has it.
+pub(crate) fn lock_stopped(vfs: &dyn Vfs, data: &Path) -> Result<Box<dyn Lock>> {
+    let lock = vfs.lock(&data.join("LOCK"));
+    lock.map_err(|cause| match cause.kind() {
+        lsm::ErrorKind::Invalid => {
+            let message = format!("a server has {} open", data.display());
+            Error::new(ErrorKind::Conflict, message).with_help("try", "stop it first")
+        }
+        _ => cause.into(),
+    })
 }

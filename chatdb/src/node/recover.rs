@@ -13,9 +13,9 @@
 //!
 //! Each step is durable before the next and may be repeated: after a crash the command is given again.
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::group0::{System, SystemState, Topology};
-use crate::node::environment::random;
+use crate::node::environment::{lock_stopped, random};
 use crate::node::identity::Identity;
 use crate::node::lost;
 use crate::node::open::{GROUP0, low_half};
@@ -51,16 +51,7 @@ impl Recovery {
             Error::not_found(format!("{} holds no node of a cluster", data.display()))
                 .with_help("try", "--data DIR of chatdb serve")
         })?;
-        let lock = vfs
-            .lock(&data.join("LOCK"))
-            .map_err(|cause| match cause.kind() {
-                lsm::ErrorKind::Invalid => Error::new(
-                    ErrorKind::Conflict,
-                    format!("a server has {} open", data.display()),
-                )
-                .with_help("try", "stop it first"),
-                _ => cause.into(),
-            })?;
+        let lock = lock_stopped(&*vfs, data)?;
         let state = System::open(Arc::clone(&vfs), &data.join("group0"))?.state();
         check_lost(identity, &state.topology, lost)?;
         let log = LogOptions {

@@ -6,7 +6,8 @@ use chatdb::{
 };
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -22,9 +23,13 @@ pub(crate) struct ClusterNode {
     directory: Option<TempDir>,
 }
 
-/// An address that was free a moment ago.
+/// An address that was free a moment ago. Each is on an IP of its own: on 127.0.0.1 a connection of another
+/// test could take the port meanwhile.
 pub(crate) fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0")
+    static NEXT: AtomicU8 = AtomicU8::new(0);
+    let [.., high, low] = std::process::id().to_be_bytes();
+    let own = NEXT.fetch_add(1, Ordering::Relaxed) % 250 + 1;
+    TcpListener::bind((Ipv4Addr::new(127, 1 + high % 64, low, own), 0))
         .and_then(|listener| listener.local_addr())
         .expect("a free port")
 }

@@ -10,8 +10,9 @@ mod verify;
 
 use crate::cli::Stop;
 use crate::cli::screen::Screen;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::group0::{System, SystemState};
+use crate::node::environment::lock_stopped;
 use crate::node::opener::parse_directory;
 use clap::{Args, Subcommand};
 use lsm::Inspection;
@@ -100,16 +101,7 @@ impl Stopped {
             let message = format!("{} holds no database", data.display());
             return Err(Error::not_found(message).with_help("try", "--data DIR of chatdb serve"));
         }
-        let lock = vfs
-            .lock(&data.join("LOCK"))
-            .map_err(|cause| match cause.kind() {
-                lsm::ErrorKind::Invalid => Error::new(
-                    ErrorKind::Conflict,
-                    format!("a server has {} open", data.display()),
-                )
-                .with_help("try", "stop it first"),
-                _ => cause.into(),
-            })?;
+        let lock = lock_stopped(&*vfs, data)?;
         let state = System::open(Arc::clone(&vfs), &data.join("group0"))?.state();
         let dirs = directories(&*vfs, data)?;
         let groups: Vec<u64> = dirs
