@@ -99,7 +99,9 @@ impl Collector for NodeCollector {
 
 /// Where the time of writes goes.
 fn put_stages(encoder: &mut DescriptorEncoder<'_>, stages: &Stages) -> fmt::Result {
-    let help = "Time of a command of a raft group in each stage of its way";
+    let help = "Time of a command of a raft group in each stage of its way. `queued`: until it is part of an entry; \
+        `synced`: writing and syncing entries here; `committed`: from the offer of an entry until it is its turn to be \
+        applied; `applied`; `answered`: until its callers are told.";
     let kind = MetricType::Histogram;
     let mut metric = encoder.encode_descriptor("raft_stage_seconds", help, None, kind)?;
     for stage in Stage::ALL {
