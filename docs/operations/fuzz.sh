@@ -1,7 +1,10 @@
 #!/usr/bin/env bash
-# Builds every fuzz target of every crate and runs each for a number of inputs.
+# Builds every fuzz target of every crate and runs each for a number of inputs, or for a time.
 #
-#   docs/operations/fuzz.sh [RUNS-PER-TARGET] [TARGET...]
+#   docs/operations/fuzz.sh [RUNS-PER-TARGET | SECONDSs] [TARGET...]
+#
+#   docs/operations/fuzz.sh 1000000          a million inputs for each target
+#   docs/operations/fuzz.sh 3600s manifest   one target for an hour
 #
 # Needs a nightly toolchain and cargo-fuzz (cargo install --locked cargo-fuzz).
 #
@@ -15,7 +18,13 @@
 # the repository; a crash becomes a named test of its crate.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-runs="${1:-1000000}"
+amount="${1:-1000000}"
+case "$amount" in
+  *[!0-9]*s | s | '') echo "not an amount: $amount; say 1000000 (inputs) or 3600s" >&2; exit 2 ;;
+  *s) bound="-max_total_time=${amount%s}" ;;
+  *[!0-9]*) echo "not an amount: $amount; say 1000000 (inputs) or 3600s" >&2; exit 2 ;;
+  *) bound="-runs=$amount" ;;
+esac
 shift || true
 wanted=" $* "
 dir="${FUZZ_DIR:-$PWD/target/fuzz}"
@@ -45,7 +54,7 @@ for entry in "${targets[@]}"; do
   mkdir -p "$dir/corpus/$entry" "$dir/artifacts/$entry"
   log="$dir/logs/$crate-$target.txt"
   if "$CARGO_TARGET_DIR/$triple/release/$target" \
-      -runs="$runs" -max_len=8192 -timeout=10 -rss_limit_mb=2048 -malloc_limit_mb=1024 \
+      "$bound" -max_len=8192 -timeout=10 -rss_limit_mb=2048 -malloc_limit_mb=1024 \
       -print_final_stats=1 -artifact_prefix="$dir/artifacts/$entry/" \
       "$dir/corpus/$entry" "$crate/fuzz/corpus/$target" >"$log" 2>&1; then
     verdict=clean
