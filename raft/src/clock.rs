@@ -14,10 +14,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use openraft::type_config::TypeConfigExt;
-
-use crate::types::Types;
-
 /// A source of wall time, in microseconds since the Unix epoch. Tests give their own.
 pub trait WallClock: Send + Sync + 'static {
     /// Microseconds since the Unix epoch. May repeat or step back.
@@ -94,12 +90,7 @@ impl fmt::Debug for Clock {
     }
 }
 
-/// The monotonic instant by which leases are judged, in openraft's type.
-pub(crate) fn raft_instant() -> openraft::type_config::alias::InstantOf<Types> {
-    Types::now()
-}
-
-/// The monotonic instant of deadlines. The runtime's, so that paused time works.
+/// The monotonic instant of leases and deadlines. The runtime's, so that paused time works.
 pub(crate) fn instant() -> tokio::time::Instant {
     tokio::time::Instant::now()
 }

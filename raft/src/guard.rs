@@ -12,18 +12,19 @@
 //! suspended, so groups of several members on machines that get suspended need `ReadIndex`.
 //! A group of one member needs no lease: nobody else can be elected.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::{LinearizableReadError, RaftError};
-use openraft::metrics::SerdeInstant;
 
 use crate::batcher::{no_leader, not_leader};
 use crate::clock;
 use crate::error::{Error, Result};
 use crate::group::Group;
 use crate::id::{LeaderId, ReplicaId};
-use crate::types::Types;
+use crate::lease::Stamp;
+use crate::types::{RaftStoredMembership, Types, from_raft_id, from_raft_vote};
 
 /// How strong a read is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -58,6 +59,26 @@ impl ReadGuard {
             return Ok(());
         }
         Err(no_leader(group.replica(), Duration::ZERO))
+    }
+}
+
+/// A leadership of this replica.
+struct Leadership {
+    id: LeaderId,
+    own: ReplicaId,
+    members: Arc<RaftStoredMembership>,
+}
+
+impl Leadership {
+    fn is_voter(&self) -> bool {
+        let sets = self.members.membership().get_joint_config();
+        sets.iter().any(|set| set.contains(&self.own.0))
+    }
+
+    /// Whether this replica is the only one that votes: nobody else can be elected.
+    fn is_alone(&self) -> bool {
+        let sets = self.members.membership().get_joint_config();
+        matches!(sets.as_slice(), [only] if only.len() == 1 && only.contains(&self.own.0))
     }
 }
 
@@ -98,24 +119,37 @@ impl Group {
             return Some(Duration::ZERO);
         }
         let replica = self.replica();
-        let metrics = self.metrics().borrow_watched();
-        if metrics.state.is_leader() {
+        let now = clock::instant();
+        if let Ok(leadership) = self.leadership() {
             // Nobody else can have been elected before, so nothing can have been committed elsewhere.
-            let acked = metrics.last_quorum_acked.map(SerdeInstant::into_inner)?;
-            let now = clock::raft_instant();
-            return Some(if now > acked {
-                now - acked
-            } else {
-                Duration::ZERO
-            });
+            let held = self.held_since(&leadership)?;
+            return Some(now.saturating_duration_since(held.at));
         }
-        drop(metrics);
         let as_of = replica.freshness.as_of(*replica.applied.borrow())?;
-        Some(clock::instant().saturating_duration_since(as_of))
+        Some(now.saturating_duration_since(as_of))
     }
 
     /// The leadership of this replica, if it leads and its lease holds now.
     pub(crate) fn lease(&self) -> Result<LeaderId> {
+        let leadership = self.leadership()?;
+        if leadership.is_alone() {
+            return Ok(leadership.id);
+        }
+        let trusted = self.lease_length() * 4 / 5;
+        match self.held_since(&leadership) {
+            Some(held) if clock::instant() < held.at + trusted => Ok(leadership.id),
+            _ => Err(no_leader(self.replica(), Duration::ZERO)),
+        }
+    }
+
+    fn held_since(&self, leadership: &Leadership) -> Option<Stamp> {
+        let replica = self.replica();
+        let sets = leadership.members.membership().get_joint_config();
+        replica.lease.held_since(leadership.id, replica.id, sets)
+    }
+
+    /// The leadership of this replica as it knows, whether or not anybody follows it.
+    fn leadership(&self) -> Result<Leadership> {
         let replica = self.replica();
         let metrics = self.metrics().borrow_watched();
         if metrics.running_state.is_err() {
@@ -124,37 +158,24 @@ impl Group {
         let vote = &metrics.vote;
         let own = vote.leader_id.node_id == replica.id.0;
         if !(vote.committed && own) {
-            return Err(
-                match metrics
-                    .current_leader
-                    .filter(|leader| *leader != replica.id.0)
-                {
-                    Some(leader) => not_leader(replica, ReplicaId(leader)),
-                    None => no_leader(replica, Duration::ZERO),
-                },
-            );
+            let other = metrics.current_leader;
+            return Err(match other.filter(|leader| *leader != replica.id.0) {
+                Some(leader) => not_leader(replica, ReplicaId(leader)),
+                None => no_leader(replica, Duration::ZERO),
+            });
         }
-        let leader = LeaderId {
-            term: vote.leader_id.term,
-            node: vote.leader_id.node_id,
+        let leadership = Leadership {
+            id: LeaderId {
+                term: vote.leader_id.term,
+                node: vote.leader_id.node_id,
+            },
+            own: replica.id,
+            members: Arc::clone(&metrics.membership_config),
         };
-        let members = metrics.membership_config.membership().get_joint_config();
-        let is_voter = members.iter().any(|set| set.contains(&replica.id.0));
-        if let [only] = members.as_slice()
-            && only.len() == 1
-            && is_voter
-        {
-            return Ok(leader);
+        if leadership.is_voter() {
+            return Ok(leadership);
         }
-        if !is_voter {
-            // It is leaving: those who stay may elect another before its lease has ended.
-            return Err(no_leader(replica, Duration::ZERO));
-        }
-        let trusted = self.lease_length() * 4 / 5;
-        let acked = metrics.last_quorum_acked.map(SerdeInstant::into_inner);
-        if acked.is_some_and(|acked| clock::raft_instant() < acked + trusted) {
-            return Ok(leader);
-        }
+        // It is leaving: those who stay may elect another before its lease has ended.
         Err(no_leader(replica, Duration::ZERO))
     }
 
@@ -186,19 +207,24 @@ impl Group {
             .map_err(|_| no_leader(replica, limit))
     }
 
+    /// openraft says up to where to read, and sends the heartbeats. Whether members have confirmed this leadership since
+    /// is judged by calls that left after this was called, see [`crate::lease`].
     async fn read_index(&self) -> Result<()> {
         let replica = self.replica();
-        let policy = openraft::ReadPolicy::ReadIndex;
         let limit = self.proposal_timeout();
+        let begun = replica.lease.stamp();
         let read = async {
             let linearizer = self
                 .raft()
-                .get_read_linearizer(policy)
+                .get_read_linearizer(openraft::ReadPolicy::ReadIndex)
                 .await
                 .map_err(|error| match error {
                     RaftError::Fatal(_) => replica.stopped(),
                     RaftError::APIError(error) => self.not_linearizable(&error),
                 })?;
+            // The entry up to which to read is one of the leadership that answered.
+            let leader = from_raft_id(*linearizer.read_log_id().log_id()).leader;
+            self.wait_confirmed_after(leader, begun).await?;
             linearizer
                 .await_ready(self.raft())
                 .await
@@ -208,6 +234,42 @@ impl Group {
         tokio::time::timeout(limit, read)
             .await
             .map_err(|_| no_leader(replica, limit))?
+    }
+
+    /// Waits until a majority has answered a call of `leader`, which is this replica, that left after `begun`.
+    async fn wait_confirmed_after(&self, leader: LeaderId, begun: Stamp) -> Result<()> {
+        let mut metrics = self.metrics().clone();
+        let mut has_asked = false;
+        loop {
+            // From here on no confirmation is missed.
+            let moved = self.replica().lease.moved();
+            if self.is_confirmed_after(leader, begun)? {
+                return Ok(());
+            }
+            let stopped = |_| self.replica().stopped();
+            if !std::mem::replace(&mut has_asked, true) {
+                self.raft().trigger().heartbeat().await.map_err(stopped)?;
+            }
+            tokio::select! {
+                biased;
+                () = moved => {}
+                changed = metrics.changed() => changed.map_err(|_| self.replica().stopped())?,
+            }
+        }
+    }
+
+    fn is_confirmed_after(&self, leader: LeaderId, begun: Stamp) -> Result<bool> {
+        let vote = from_raft_vote(&self.metrics().borrow_watched().vote);
+        if (vote.leader, vote.committed) < (leader, true) {
+            // openraft tells of its leadership a moment after it has begun.
+            return Ok(false);
+        }
+        let leadership = self.leadership()?;
+        if leadership.id != leader {
+            return Err(no_leader(self.replica(), Duration::ZERO));
+        }
+        let held = self.held_since(&leadership);
+        Ok(leadership.is_alone() || held.is_some_and(|held| held > begun))
     }
 
     fn not_linearizable(&self, error: &LinearizableReadError<Types>) -> Error {

@@ -18,13 +18,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lsm::log::Log;
-use openraft::{Config, SnapshotPolicy};
+use openraft::Config;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::batcher::{Batcher, Limits, Queue};
 use crate::error::{Error, ErrorKind, Result};
+use crate::failure::{Failure, stopping};
 use crate::group::{Group, GroupParts};
 use crate::id::{GroupId, ReplicaId};
 use crate::keeper::{Keeper, Order};
@@ -38,6 +39,8 @@ use crate::pulse::{self, Patience};
 use crate::receiver::Receiver;
 use crate::recovery::{self, Start, lead};
 use crate::replica::{DurablePoint, Replica, ReplicaParts};
+use crate::running::Running;
+use crate::settings;
 use crate::snapshot::{Bulk, Outbox};
 use crate::stages::Stages;
 use crate::state_machine::{Applied, SnapshotDirs, StateMachine};
@@ -47,41 +50,6 @@ use crate::types::Raft;
 /// How long each step of a group's end may take when the host stops. Proposals that no majority answers
 /// by then are left open: they may be applied later or not.
 const STOP_LIMIT: Duration = Duration::from_secs(2);
-
-/// Why a group, or all of them, stopped for good.
-#[derive(Clone, Debug)]
-pub struct Failure {
-    /// The group; `None` for the shared log, which stops all groups.
-    pub group: Option<GroupId>,
-    /// What happened.
-    pub error: Error,
-}
-
-impl Failure {
-    /// Whether it stops all groups: the disk has failed, under the log or under a state machine.
-    fn stops_all(&self) -> bool {
-        self.group.is_none() || self.error.kind() == ErrorKind::Io
-    }
-
-    /// Tells whoever watches the host. The first failure stays, but one that stops all groups
-    /// takes the place of one that stops its own.
-    pub(crate) fn report(self, failures: &watch::Sender<Option<Self>>) {
-        failures.send_if_modified(|failure| {
-            let weaker = |old: &Self| self.stops_all() && !old.stops_all();
-            let news = failure.as_ref().is_none_or(weaker);
-            if news {
-                *failure = Some(self);
-            }
-            news
-        });
-    }
-}
-
-/// Waits for a failure that stops all groups; `None` when the host is gone.
-async fn stopping(mut failure: watch::Receiver<Option<Failure>>) -> Option<Failure> {
-    let stops_all = |failure: &Option<Failure>| failure.as_ref().is_some_and(Failure::stops_all);
-    failure.wait_for(stops_all).await.ok()?.clone()
-}
 
 /// The replication of one process.
 #[derive(Debug)]
@@ -103,15 +71,6 @@ pub struct Host {
 /// A group and the tasks that serve it. `None` while it is being opened or closed.
 #[derive(Debug)]
 struct Member(Option<Running>);
-
-#[derive(Debug)]
-struct Running {
-    group: Group,
-    batcher: JoinHandle<()>,
-    keeper: JoinHandle<()>,
-    /// Closed when the state machine has been dropped.
-    machine: watch::Receiver<()>,
-}
 
 /// What becomes of the log of a group that is stopped.
 #[derive(Clone, Copy, Debug)]
@@ -146,7 +105,7 @@ impl Host {
             let message = "a host must be started inside a tokio runtime";
             return Err(Error::new(ErrorKind::Invalid, message));
         }
-        let config = Arc::new(config(&options)?);
+        let config = Arc::new(settings::config(&options)?);
         let failure = watch::Sender::new(None);
         let driver = Driver::start(log.clone(), options.log_driver, failure.clone())?;
         let members = Arc::new(Mutex::new(BTreeMap::new()));
@@ -490,49 +449,9 @@ impl Drop for Host {
         self.pulse.abort();
         self.callable.lock().clear();
         let closed = Error::new(ErrorKind::Closed, "the host was dropped");
-        for member in std::mem::take(&mut *self.members.lock()).into_values() {
-            let Some(running) = member.0 else { continue };
-            running.group.queue().close(&closed);
-            running.batcher.abort();
-            running.keeper.abort();
-            let raft = running.group.raft().clone();
-            if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-                // The handle is dropped on purpose: nobody waits for the end of this group.
-                drop(runtime.spawn(async move { raft.shutdown().await }));
-            }
-        }
-    }
-}
-
-impl Running {
-    /// Each of the three steps takes at most `limit`.
-    async fn stop(self, why: &Error, limit: Duration) {
-        let group = self.group.id().0;
-        self.group.queue().close(why);
-        if tokio::time::timeout(limit, self.batcher).await.is_err() {
-            tracing::warn!(
-                group,
-                "proposals were still on their way when the group was stopped"
-            );
-        }
-        self.keeper.abort();
-        match tokio::time::timeout(limit, self.group.raft().shutdown()).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => {
-                tracing::warn!(group, error = %error, "the raft group did not stop in order");
-            }
-            Err(_) => tracing::warn!(
-                group,
-                "the raft group was still at work when it was stopped"
-            ),
-        }
-        let mut machine = self.machine;
-        let gone = async { while machine.changed().await.is_ok() {} };
-        if tokio::time::timeout(limit, gone).await.is_err() {
-            tracing::warn!(
-                group,
-                "the state machine was still at work when the group was stopped"
-            );
+        let members = std::mem::take(&mut *self.members.lock());
+        for running in members.into_values().filter_map(|member| member.0) {
+            running.abandon(&closed);
         }
     }
 }
@@ -563,45 +482,4 @@ async fn warden(
             tracing::debug!(group = group.id().0, error = %error, "raft group ended by the failure");
         }
     }
-}
-
-/// openraft's settings. See the notes of each.
-fn config(options: &HostOptions) -> Result<Config> {
-    let timing = options.timing;
-    let config = Config {
-        cluster_name: "chatdb".to_owned(),
-        heartbeat_interval: timing.heartbeat_ms,
-        // A member that has just confirmed entries needs none.
-        heartbeat_min_interval: Some(timing.heartbeat_ms / 2),
-        // The deadline of votes. As the name says, it would also be the shortest of openraft's own
-        // election timeouts, which the pulse takes the place of.
-        election_timeout_min: timing.lease_ms - 1,
-        election_timeout_max: timing.lease_ms,
-        enable_pre_vote: Some(true),
-        // A leader that restarts runs for election: its first own entry then commits what its
-        // earlier life left, instead of trusting a committed position that was never synced.
-        enable_leader_restore: Some(false),
-        // The pulse times heartbeats and candidacies.
-        enable_tick: false,
-        // An answer that comes late may say "conflict" where the follower has confirmed meanwhile. With this
-        // the leader looks for the end of that log anew instead of failing an assertion. What a majority has
-        // confirmed stays so either way (docs/decisions/0009).
-        allow_log_reversion: Some(true),
-        // The snapshot point moves when the owner says so, and the keeper purges by hand.
-        snapshot_policy: SnapshotPolicy::Never,
-        max_in_snapshot_log_to_keep: u64::MAX,
-        purge_batch_size: 1,
-        max_payload_entries: 1024,
-        replication_lag_threshold: 256,
-        api_channel_size: Some(4096),
-        notification_channel_size: Some(4096),
-        ..Config::default()
-    };
-    config.validate().map_err(|source| {
-        Error::new(
-            ErrorKind::Invalid,
-            "the timing of heartbeats and elections cannot work",
-        )
-        .with_source(source)
-    })
 }

@@ -18,7 +18,7 @@ use lsm::log::Log;
 use tokio::sync::{Notify, watch};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::host::Failure;
+use crate::failure::Failure;
 use crate::options::LogDriver;
 
 /// Longest sleep of the idle thread, and thereby longest time to end it.

@@ -115,16 +115,20 @@ impl Group {
 
     /// Hands the leadership to a voter that has caught up, and waits until it leads.
     ///
+    /// The lease is given up first, for good: nobody waits for its end now. Where nobody takes over, the group is without
+    /// a leader until somebody is elected.
+    ///
     /// Errors: [`NotLeader`](ErrorKind::NotLeader) if this replica does not lead, [`Invalid`](ErrorKind::Invalid) if `to` does not vote,
     /// [`Unknown`](ErrorKind::Unknown) if `to` does not lead within `limit`.
     pub async fn transfer_leader(&self, to: ReplicaId, limit: Duration) -> Result<()> {
-        self.lease()?;
+        let leader = self.lease()?;
         let members = self.status().membership;
         if !members.is_voter(to) {
             // openraft would stop taking proposals and wait for somebody who cannot be elected.
             let message = format!("replica {to} is no voter of raft group {}", self.id().0);
             return Err(Error::new(ErrorKind::Invalid, message));
         }
+        self.replica().lease.give_up(leader);
         let stopped = |_| self.replica().stopped();
         let trigger = self.raft().trigger();
         trigger.transfer_leader(to.0).await.map_err(stopped)?;

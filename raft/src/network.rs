@@ -150,7 +150,21 @@ impl LaneClient {
             Lane::Append => limit.max(self.append_limit),
             Lane::Control | Lane::Bulk => limit,
         };
-        (stretch, self.send(self.lane, request, limit))
+        let (own, leader, member) = (
+            Arc::clone(&self.own),
+            from_raft_vote(&call.vote).leader,
+            self.peer.replica,
+        );
+        let sent = own.lease.stamp();
+        let answer = self.send(self.lane, request, limit);
+        let answer = async move {
+            let answer = answer.await;
+            if let Ok(Response::Success | Response::Partial(_) | Response::Conflict) = answer {
+                own.lease.confirmed(leader, member, sent);
+            }
+            answer
+        };
+        (stretch, Box::pin(answer))
     }
 
     async fn ask(
@@ -214,37 +228,30 @@ fn ends_stream(
     !matches!(answer, Ok(Ok(confirmed)) if *confirmed == last)
 }
 
-/// A call of a stream.
-enum Step {
-    /// It is to be sent.
-    Send(AppendEntriesRequest<Types>),
-    /// The next one says the same and more; up to here the entries were sent before.
-    Covered(Option<RaftLogId>),
-}
-
 /// Leaves out calls without entries that the next call follows at once.
 ///
-/// Such a call is answered by what was sent before it in this stream, so the first one is always sent: it may be there to
-/// find out what the member has. The answers of a stream stay in order and end at the first that does not confirm its
-/// call, so that nothing is confirmed that the member did not confirm.
-fn together<S>(calls: S) -> impl Stream<Item = Step>
+/// A call that is left out gets no answer, because no member has seen it: openraft takes the answer of the next one for both.
+/// The first call of a stream is always sent: it may be there to find out what the member has.
+fn together<S>(calls: S) -> impl Stream<Item = AppendEntriesRequest<Types>>
 where
     S: Stream<Item = AppendEntriesRequest<Types>> + Unpin,
 {
     let begin = (calls.fuse(), None, None);
-    stream::unfold(begin, |(mut calls, held, sent)| async move {
-        let call: AppendEntriesRequest<Types> = match held {
-            Some(call) => call,
-            None => calls.next().await?,
-        };
-        let last = call.entries.last().map(|entry| entry.log_id);
-        let last = last.or(call.prev_log_id);
-        if !call.entries.is_empty() || sent != Some(last) {
-            return Some((Step::Send(call), (calls, None, Some(last))));
-        }
-        match tokio::time::timeout(COMMIT_WAIT, calls.next()).await {
-            Ok(next @ Some(_)) => Some((Step::Covered(last), (calls, next, sent))),
-            Ok(None) | Err(_) => Some((Step::Send(call), (calls, None, sent))),
+    stream::unfold(begin, |(mut calls, mut held, sent)| async move {
+        loop {
+            let call: AppendEntriesRequest<Types> = match held {
+                Some(call) => call,
+                None => calls.next().await?,
+            };
+            let last = call.entries.last().map(|entry| entry.log_id);
+            let last = last.or(call.prev_log_id);
+            if !call.entries.is_empty() || sent != Some(last) {
+                return Some((call, (calls, None, Some(last))));
+            }
+            match tokio::time::timeout(COMMIT_WAIT, calls.next()).await {
+                Ok(next @ Some(_)) => held = next,
+                Ok(None) | Err(_) => return Some((call, (calls, None, sent))),
+            }
         }
     })
 }
@@ -292,19 +299,9 @@ impl RaftNetworkV2<Types> for LaneClient {
     {
         let client = self.clone();
         let answers = together(calls)
-            .map(move |step| {
-                let sent = match step {
-                    Step::Send(call) => Ok(client.append(&call, option.soft_ttl())),
-                    Step::Covered(last) => Err(last),
-                };
-                async move {
-                    match sent {
-                        Ok((stretch, answer)) => {
-                            (stretch.last, to_stream_answer(stretch, answer.await))
-                        }
-                        Err(last) => (last, Ok(Ok(last))),
-                    }
-                }
+            .map(move |call| {
+                let (stretch, answer) = client.append(&call, option.soft_ttl());
+                async move { (stretch.last, to_stream_answer(stretch, answer.await)) }
             })
             .buffered(PIPELINE_CALLS)
             .scan(false, |has_ended, (last, answer)| {
@@ -429,51 +426,47 @@ mod tests {
         }
     }
 
-    async fn next(steps: &mut (impl Stream<Item = Step> + Unpin)) -> (bool, Option<RaftLogId>) {
-        match steps.next().await {
-            Some(Step::Send(call)) => (true, call.prev_log_id),
-            Some(Step::Covered(last)) => (false, last),
-            None => (false, None),
-        }
+    /// Where the next call that is to be sent begins, and how many entries it has.
+    async fn next(
+        calls: &mut (impl Stream<Item = AppendEntriesRequest<Types>> + Unpin),
+    ) -> Option<(Option<RaftLogId>, usize)> {
+        let call = calls.next().await?;
+        Some((call.prev_log_id, call.entries.len()))
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_call_that_only_tells_a_commit_is_left_out_when_the_next_comes_in_time() {
         let (send, mut calls) = mpsc::channel(8);
         let calls = Box::pin(stream::poll_fn(move |cx| calls.poll_recv(cx)));
-        let mut steps = Box::pin(together(calls));
+        let mut sent = Box::pin(together(calls));
         let put = |prev, last| send.try_send(call(prev, last)).expect("there is room");
         put(3, 3);
         put(3, 5);
-        assert_eq!(
-            next(&mut steps).await,
-            (true, id(3)),
-            "the first is sent: it may ask"
-        );
-        assert_eq!(next(&mut steps).await, (true, id(3)));
+        let first = next(&mut sent).await;
+        assert_eq!(first, Some((id(3), 0)), "the first is sent: it may ask");
+        assert_eq!(next(&mut sent).await, Some((id(3), 2)));
+        put(5, 5);
         put(5, 5);
         put(5, 8);
-        assert_eq!(next(&mut steps).await, (false, id(5)));
-        assert_eq!(next(&mut steps).await, (true, id(5)));
+        let joined = next(&mut sent).await;
+        assert_eq!(
+            joined,
+            Some((id(5), 3)),
+            "neither commit got a call, or an answer, of its own"
+        );
         put(6, 6);
         put(6, 8);
-        assert_eq!(
-            next(&mut steps).await,
-            (true, id(6)),
-            "it is about other entries"
-        );
-        assert_eq!(next(&mut steps).await, (true, id(6)));
+        let other = next(&mut sent).await;
+        assert_eq!(other, Some((id(6), 0)), "it is about other entries");
+        assert_eq!(next(&mut sent).await, Some((id(6), 2)));
         put(8, 8);
         let begun = Instant::now();
-        assert_eq!(
-            next(&mut steps).await,
-            (true, id(8)),
-            "nothing came after it"
-        );
+        let last = next(&mut sent).await;
+        assert_eq!(last, Some((id(8), 0)), "nothing came after it");
         assert!(begun.elapsed() >= COMMIT_WAIT);
         put(8, 8);
         drop(send);
-        assert_eq!(next(&mut steps).await, (true, id(8)));
-        assert_eq!(next(&mut steps).await, (false, None), "the end");
+        assert_eq!(next(&mut sent).await, Some((id(8), 0)));
+        assert_eq!(next(&mut sent).await, None, "the end");
     }
 }

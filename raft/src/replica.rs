@@ -19,10 +19,11 @@ use tokio::time::Instant;
 
 use crate::clock::{self, Clock};
 use crate::error::{Error, ErrorKind};
+use crate::failure::Failure;
 use crate::freshness::Freshness;
 use crate::history::History;
-use crate::host::Failure;
 use crate::id::{GroupId, LogId, ReplicaId};
+use crate::lease::Lease;
 use crate::log_driver::Kick;
 use crate::membership::StoredMembership;
 use crate::pulse::Heard;
@@ -51,6 +52,8 @@ pub(crate) struct Replica {
     pub(crate) heard: Heard,
     /// How old what it has applied may be.
     pub(crate) freshness: Freshness,
+    /// Who follows it, where it leads.
+    pub(crate) lease: Lease,
     /// Until then its vote is promised to a leader of before the restart.
     promised_until: Option<Instant>,
     /// Raft snapshots for other members.
@@ -107,6 +110,7 @@ impl Replica {
             applied,
             heard,
             freshness: Freshness::default(),
+            lease: Lease::default(),
             promised_until,
             outbox,
             stages,

@@ -9,7 +9,8 @@
 //!
 //! * A receiver that has not seen the last value is never left waiting: the number of the value moves
 //!   under the lock before anybody is woken, and a wait begins before the number is looked at.
-//! * A wait fails only when no sender is left and the last value was seen.
+//! * A wait fails only when no sender is left and the last value was seen: whether one is left is looked up
+//!   before the number of the value.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -161,12 +162,14 @@ impl<T: Send + Sync> WatchReceiver<Channels, T> for Receiver<T> {
         loop {
             // From here on no wakeup is missed.
             let notified = shared.notify.notified();
+            // Before the number: what the last sender sent before it went is seen.
+            let is_last = shared.senders.load(Ordering::Acquire) == 0;
             let version = shared.version.load(Ordering::Acquire);
             if version != *seen {
                 *seen = version;
                 return Ok(());
             }
-            if shared.senders.load(Ordering::Acquire) == 0 {
+            if is_last {
                 return Err(RecvError(()));
             }
             notified.await;

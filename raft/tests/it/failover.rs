@@ -111,6 +111,44 @@ fn a_member_that_restarts_keeps_its_promise_to_the_leader_that_it_followed() {
 }
 
 #[test]
+fn a_leader_that_hands_over_holds_no_lease_any_more_also_when_it_hears_of_nobody() {
+    virtual_life(async {
+        let network = Network::new(4, Duration::from_millis(2));
+        let nodes = cluster(4, &network).await;
+        let old = nodes[0].group().expect("up").clone();
+        let next = nodes[1].group().expect("up").clone();
+        write(&nodes[..1], &command(1)).await;
+        settle(&nodes).await;
+        for policy in [ReadPolicy::Lease, ReadPolicy::ReadIndex] {
+            let guard = old.read_guard(policy).await.expect("it leads");
+            guard.confirm().expect("nothing happened in between");
+        }
+        let before = old.read_guard(ReadPolicy::Lease).await.expect("it leads");
+        // What it says is heard, and it hears nothing: neither of its successor nor of anybody's votes.
+        network.cut(NodeId(2), NodeId(1));
+        network.cut(NodeId(3), NodeId(1));
+        let handing = old.clone();
+        let handing = tokio::spawn(async move { handing.transfer_leader(replica(2), LONG).await });
+        let led = next.wait_leader(|leader| leader == Some(replica(2)), LONG);
+        led.await.expect("it takes over");
+        write(&nodes[1..2], &command(2)).await;
+        // Virtual time: the members' answers to the old leader are milliseconds old.
+        let guard = old.read_guard(ReadPolicy::Lease).await;
+        assert!(guard.is_err(), "two leaders hold a lease");
+        let confirmed = before.confirm();
+        assert!(
+            confirmed.is_err(),
+            "the guard of before the hand-over confirms"
+        );
+        let guard = old.read_guard(ReadPolicy::ReadIndex).await;
+        assert!(guard.is_err(), "two leaders serve reads");
+        handing.abort();
+        network.heal();
+        settle(&nodes).await;
+    });
+}
+
+#[test]
 fn a_leader_whose_disk_is_slow_and_members_that_pause_for_less_than_a_lease_cause_no_election() {
     virtual_life(async {
         let network = Network::new(2, Duration::from_millis(2));
