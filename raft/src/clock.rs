@@ -70,6 +70,11 @@ impl Clock {
         wall.max(last.saturating_add(1))
     }
 
+    /// The wall clock alone: it may repeat or step back.
+    pub fn wall_us(&self) -> u64 {
+        self.0.wall.wall_us()
+    }
+
     /// Makes every later stamp greater than `stamp_us`, which came from a log entry.
     pub fn observe(&self, stamp_us: u64) {
         self.0.last_us.fetch_max(stamp_us, Ordering::AcqRel);

@@ -75,7 +75,7 @@ mod transport;
 mod types;
 mod wire;
 
-pub use blocking::blocking;
+pub use blocking::{blocking, may_block};
 pub use clock::{Clock, WallClock};
 pub use error::{Error, ErrorKind, Result};
 pub use failure::Failure;

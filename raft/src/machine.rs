@@ -26,7 +26,7 @@ use openraft::{EntryPayload, OptionalSend, RaftSnapshotBuilder};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use crate::blocking::blocking;
+use crate::blocking::{blocking, may_block};
 use crate::clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::LogId;
@@ -103,6 +103,21 @@ impl Machine {
         let took = ended.saturating_duration_since(begun);
         self.replica.stages.note(Stage::Applied, took);
         Ok(Responses { each, begun, ended })
+    }
+
+    /// Lets the owner wait for what the entry needs, where it must not do so while it applies.
+    async fn wait_before(&mut self, entry: &RaftEntry) -> Result<()> {
+        let EntryPayload::Normal(Encoded(bytes)) = &entry.payload else {
+            return Ok(());
+        };
+        if may_block() {
+            return Ok(());
+        }
+        let batch = decode_batch(from_raft_id(entry.log_id), bytes.clone())?;
+        match batch.and_then(|batch| self.owner.get_mut().before(&batch)) {
+            Some(wait) => wait.await,
+            None => Ok(()),
+        }
     }
 
     fn apply_caught(&mut self, entry: RaftEntry) -> Result<Responses> {
@@ -230,7 +245,11 @@ impl RaftStateMachine<Types> for Machine {
         S: Stream<Item = io::Result<EntryResponder<Types>>> + Unpin + OptionalSend,
     {
         while let Some((entry, responder)) = entries.try_next().await? {
-            let responses = self.apply_caught(entry).map_err(|error| {
+            let applied = match self.wait_before(&entry).await {
+                Ok(()) => self.apply_caught(entry),
+                Err(error) => Err(error),
+            };
+            let responses = applied.map_err(|error| {
                 self.replica.fail(error.clone());
                 error.into_io()
             })?;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use lsm::vfs::Vfs;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -97,6 +98,13 @@ pub trait StateMachine: Send + 'static {
 
     /// Applies one batch and returns one response per command, in order.
     fn apply(&mut self, batch: CommittedBatch) -> Result<Vec<Bytes>>;
+
+    /// What the batch has to wait for where no thread may wait ([`may_block`](crate::may_block)); not asked
+    /// elsewhere. `None`, as without this method: nothing.
+    fn before(&self, batch: &CommittedBatch) -> Option<BoxFuture<'static, Result<()>>> {
+        let _ = batch;
+        None
+    }
 
     /// Takes note of the membership as of `id`. The bytes belong into the same durable edit as the
     /// state of this index ([`Applied::membership`]); to decode them is not needed.

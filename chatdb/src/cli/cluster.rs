@@ -8,6 +8,7 @@ use crate::cli::render::{DOT, bytes, counted, duration, grid};
 use crate::cli::screen::Screen;
 use crate::cli::{ADDRESS_DEFAULT, Stop};
 use crate::error::{Error, ErrorKind, Result};
+use crate::node::environment::Environment;
 use crate::overview::{DESCRIBE_LIMIT, NodeFacts, Overview, ReplicaFacts, TabletFacts, hex};
 use crate::rpc::client::url;
 use crate::rpc::cluster::Contacts;
@@ -117,7 +118,7 @@ pub(super) struct Replication {
 }
 
 pub(super) async fn run(command: Cluster, screen: &Screen) -> std::result::Result<(), Stop> {
-    let contacts = Contacts::default();
+    let contacts = Contacts::new(&Environment::system().network);
     match command {
         Cluster::Status(arguments) => {
             let view = take(&contacts, &arguments.at).await?;

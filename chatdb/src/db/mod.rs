@@ -10,6 +10,8 @@ use crate::db::statement::Statement;
 use crate::db::status::{Schema, Status};
 use crate::error::{Error, Result};
 use crate::node::Node;
+use crate::node::environment::Environment;
+use crate::node::network::Network;
 use crate::overview::page;
 use crate::result::ResultSet;
 use crate::rpc::client::RemoteDb;
@@ -37,7 +39,14 @@ enum Form {
 impl Db {
     /// Opens the database of a directory in this process. `Conflict` when another process has it.
     pub async fn open(options: EmbeddedOptions) -> Result<Self> {
-        let node = Node::open(options).await?;
+        Self::open_in(options, Environment::system()).await
+    }
+
+    pub(crate) async fn open_in(
+        options: EmbeddedOptions,
+        environment: Environment,
+    ) -> Result<Self> {
+        let node = Node::open_in(options, environment).await?;
         Ok(Self {
             form: Form::Embedded(Arc::new(node)),
         })
@@ -54,7 +63,14 @@ impl Db {
 
     /// Connects with options.
     pub async fn connect_with(options: &ConnectOptions) -> Result<Self> {
-        let remote = RemoteDb::connect(options).await?;
+        Self::connect_over(options, &Environment::system().network).await
+    }
+
+    pub(crate) async fn connect_over(
+        options: &ConnectOptions,
+        network: &Arc<dyn Network>,
+    ) -> Result<Self> {
+        let remote = RemoteDb::connect(options, network).await?;
         Ok(Self {
             form: Form::Remote(remote),
         })

@@ -20,7 +20,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 /// Group 0's state, shared by its state machine, the planner, the steward and the maintenance threads.
 pub(crate) struct System {
@@ -37,6 +37,7 @@ pub(crate) struct System {
     tables_made: Mutex<u32>,
     /// Rung when there are more, and when the node closes.
     more_tables: Condvar,
+    tables_rung: Notify,
     is_closed: AtomicBool,
     tablets: RwLock<BTreeMap<u64, Arc<Tablet>>>,
 }
@@ -68,6 +69,7 @@ impl System {
             topology: watch::Sender::new(Arc::clone(&state.topology)),
             tables_made: Mutex::new(state.catalog.next_table_id()),
             more_tables: Condvar::new(),
+            tables_rung: Notify::new(),
             is_closed: AtomicBool::new(false),
             state: Mutex::new(state),
             tablets: RwLock::default(),
@@ -126,6 +128,21 @@ impl System {
         true
     }
 
+    /// The same without blocking.
+    pub(crate) async fn hear_table(&self, table: TableId) -> bool {
+        loop {
+            // From here on no ringing is missed.
+            let rung = self.tables_rung.notified();
+            if self.has_made_table(table) {
+                return true;
+            }
+            if self.is_closed.load(Ordering::Acquire) {
+                return false;
+            }
+            rung.await;
+        }
+    }
+
     /// Whether nobody has to wait for the table.
     pub(crate) fn has_made_table(&self, table: TableId) -> bool {
         *self.tables_made.lock() > table.0
@@ -138,6 +155,7 @@ impl System {
         self.is_closed.store(true, Ordering::Release);
         drop(made);
         self.more_tables.notify_all();
+        self.tables_rung.notify_waiters();
     }
 
     /// Writes the state file. Returns the applied index that it holds.
@@ -221,6 +239,8 @@ impl System {
         *self.catalog.write() = Arc::clone(&next);
         *self.tables_made.lock() = next.next_table_id();
         self.more_tables.notify_all();
+        self.tables_rung.notify_waiters();
+        self.tables_rung.notify_waiters();
         state.catalog = next;
         Ok(())
     }

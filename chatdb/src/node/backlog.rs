@@ -6,15 +6,16 @@
 use crate::command::{ChangeParts, WriteCommand};
 use crate::error::{Error, ErrorKind, Result};
 use crate::group0::{System, TabletRecord};
+use crate::node::open::blocking;
 use crate::node::tablets::{TabletPlace, Tablets};
 use crate::peer::Peers;
 use crate::stream::hub::Event;
 use crate::stream::receiver::{Backlog, Source};
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use raft::{LogRead, NodeId};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::runtime::Handle;
 
 /// About how much of a log is read at once, in bytes.
 const READ_BYTES: usize = 256 * 1024;
@@ -83,12 +84,12 @@ impl NodeLog {
         if from == 0 || applied < from {
             return Ok(Told::standing(applied));
         }
-        let read = super::open::blocking(move || read(&place, from, applied)).await?;
+        let read = blocking(move || read(&place, from, applied)).await?;
         told(read, from)
     }
 
     /// The events that another node told, once this node has heard of their tables.
-    pub(super) fn events_of(&self, group: u64, told: Told) -> Result<Backlog> {
+    pub(super) async fn events_of(&self, group: u64, told: Told) -> Result<Backlog> {
         if told.oldest > 0 {
             return Ok(Backlog::Purged {
                 oldest: told.oldest,
@@ -99,7 +100,9 @@ impl NodeLog {
             let weight = event.command.len();
             let command = WriteCommand::decode(&event.command)?;
             let newest = command.writes.iter().map(|write| write.table).max();
-            if newest.is_some_and(|newest| !self.system.wait_table(newest)) {
+            if let Some(newest) = newest
+                && !self.system.hear_table(newest).await
+            {
                 return Err(Error::new(ErrorKind::Closed, "the node is closing"));
             }
             let number = usize::try_from(event.number).unwrap_or(usize::MAX);
@@ -117,8 +120,8 @@ impl NodeLog {
         })
     }
 
-    /// Asks the other nodes that hold the tablet. Blocks.
-    fn read_elsewhere(&self, group: u64, from: u64, upto: u64) -> Result<Backlog> {
+    /// Asks the other nodes that hold the tablet.
+    async fn read_elsewhere(&self, group: u64, from: u64, upto: u64) -> Result<Backlog> {
         let topology = self.system.topology();
         let record = topology.tablet(group);
         let others = record.into_iter().flat_map(TabletRecord::nodes);
@@ -126,10 +129,10 @@ impl NodeLog {
         let mut outcome = Err(Error::new(ErrorKind::Unavailable, message));
         for node in others.filter(|node| *node != self.node) {
             let ask = self.peers.read_log(node, (group, from), Duration::ZERO);
-            let Ok(told) = Handle::current().block_on(ask) else {
+            let Ok(told) = ask.await else {
                 continue;
             };
-            match self.events_of(group, told)? {
+            match self.events_of(group, told).await? {
                 Backlog::Events {
                     mut events,
                     upto: last,
@@ -154,29 +157,40 @@ impl NodeLog {
     }
 }
 
-impl Source for NodeLog {
-    fn read(&self, group: u64, from: u64, upto: u64) -> Result<Backlog> {
-        let own = self.tablets.get(group);
-        let own = own.map(|place| read(&place, from, upto)).transpose()?;
+impl NodeLog {
+    async fn read_anywhere(&self, group: u64, from: u64, upto: u64) -> Result<Backlog> {
+        let own = match self.tablets.get(group) {
+            Some(place) => Some(blocking(move || read(&place, from, upto)).await?),
+            None => None,
+        };
         match own {
             // An own replica that is behind the stream, or lost the beginning.
             Some(Backlog::Events { upto: last, .. }) if last < from => {
-                self.read_elsewhere(group, from, upto).or_else(|_| {
-                    Handle::current().block_on(tokio::time::sleep(BEHIND_PAUSE));
-                    let (events, upto) = (Vec::new(), from.saturating_sub(1));
-                    Ok(Backlog::Events { events, upto })
-                })
+                if let Ok(read) = self.read_elsewhere(group, from, upto).await {
+                    return Ok(read);
+                }
+                tokio::time::sleep(BEHIND_PAUSE).await;
+                let (events, upto) = (Vec::new(), from.saturating_sub(1));
+                Ok(Backlog::Events { events, upto })
             }
             Some(Backlog::Events { events, upto }) => Ok(Backlog::Events { events, upto }),
-            Some(Backlog::Purged { oldest }) => match self.read_elsewhere(group, from, upto) {
-                Ok(Backlog::Purged { oldest: other }) => Ok(Backlog::Purged {
-                    oldest: oldest.min(other),
-                }),
-                Ok(events) => Ok(events),
-                Err(_) => Ok(Backlog::Purged { oldest }),
-            },
-            None => self.read_elsewhere(group, from, upto),
+            Some(Backlog::Purged { oldest }) => {
+                match self.read_elsewhere(group, from, upto).await {
+                    Ok(Backlog::Purged { oldest: other }) => Ok(Backlog::Purged {
+                        oldest: oldest.min(other),
+                    }),
+                    Ok(events) => Ok(events),
+                    Err(_) => Ok(Backlog::Purged { oldest }),
+                }
+            }
+            None => self.read_elsewhere(group, from, upto).await,
         }
+    }
+}
+
+impl Source for NodeLog {
+    fn read(&self, group: u64, from: u64, upto: u64) -> BoxFuture<'_, Result<Backlog>> {
+        Box::pin(self.read_anywhere(group, from, upto))
     }
 
     fn changes(&self, event: &Event) -> Result<Vec<ChangeParts>> {

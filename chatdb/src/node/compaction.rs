@@ -213,6 +213,10 @@ impl Scheduler {
 
 impl MergePace for Scheduler {
     fn spend(&self, bytes: u64) -> bool {
+        if !raft::may_block() {
+            // A merge is one step there, and nobody waits in it.
+            return !self.stop.load(Ordering::Acquire);
+        }
         let began = Instant::now();
         let start = self.bucket.reserve(bytes, began);
         while !self.stop.load(Ordering::Acquire) {

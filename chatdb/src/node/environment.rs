@@ -1,9 +1,49 @@
-//! Where the wall clock, randomness and what the file system tells of itself enter this crate.
+//! What a node stands on: files, time, threads and the network; and where randomness and what the file
+//! system tells of itself enter this crate.
 
 use crate::error::{Error, ErrorKind, Result};
-use lsm::vfs::{Lock, Vfs};
+use crate::node::network::{Network, Sockets};
+use lsm::log::LogOptions;
+use lsm::vfs::{Lock, OsVfs, Vfs};
+use raft::{Clock, LogDriver};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
+
+/// What a node stands on.
+#[derive(Clone, Debug)]
+pub(crate) struct Environment {
+    pub(crate) vfs: Arc<dyn Vfs>,
+    pub(crate) clock: Clock,
+    pub(crate) network: Arc<dyn Network>,
+    /// Who syncs the shared log: a thread, or a task.
+    pub(crate) log_driver: LogDriver,
+    /// The shared log, besides what the node's options say.
+    pub(crate) log: LogOptions,
+}
+
+impl Environment {
+    /// The operating system.
+    pub(crate) fn system() -> Self {
+        Self {
+            vfs: Arc::new(OsVfs),
+            clock: Clock::system(),
+            network: Arc::new(Sockets),
+            log_driver: LogDriver::Thread,
+            log: LogOptions::default(),
+        }
+    }
+
+    /// The node's wall clock, in milliseconds since 1970.
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.clock.wall_us() / 1000
+    }
+
+    /// Whether the work behind requests has threads of its own, or takes turns with them.
+    pub(crate) fn has_threads(&self) -> bool {
+        self.log_driver == LogDriver::Thread
+    }
+}
 
 /// Milliseconds since 1970; 0 on a clock that stands before it.
 pub(crate) fn now_ms() -> u64 {

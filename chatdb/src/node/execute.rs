@@ -13,7 +13,8 @@ use crate::result::{Position, ResultSet};
 use crate::schema::{Catalog, DdlCommand};
 use crate::telemetry::StatementKind;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// A longer text is parsed every time, so that the cache holds statements and not data.
 const PARSED_TEXT_BYTES_MAX: usize = 4096;

@@ -8,7 +8,6 @@ use crate::error::{Error, Result};
 use crate::group0::System;
 use crate::node::backlog::{NodeLog, Told};
 use crate::node::identity::Identity;
-use crate::node::open::blocking;
 use crate::node::tablets::Tablets;
 use crate::peer::Peers;
 use crate::rpc::client::endpoint::jittered;
@@ -38,13 +37,11 @@ pub(super) struct Streams {
 impl Streams {
     pub(super) fn start(
         identity: Identity,
-        system: &Arc<System>,
+        (system, peers): (&Arc<System>, Arc<Peers>),
         hub: &Arc<Hub>,
         tablets: &Arc<Tablets>,
     ) -> Self {
         let node = identity.node;
-        let peers = Peers::new(identity.cluster_id, node, Arc::clone(system));
-        let peers = Arc::new(peers);
         let log = Arc::new(NodeLog::new(
             node,
             Arc::clone(tablets),
@@ -176,8 +173,7 @@ impl Followed {
             self.hub.skip(group, told.oldest - 1);
             return Ok(());
         }
-        let log = Arc::clone(&self.log);
-        match blocking(move || log.events_of(group, told)).await? {
+        match self.log.events_of(group, told).await? {
             Backlog::Events { events, upto } => {
                 self.hub.publish_through(group, (after, upto), events);
                 Ok(())

@@ -6,16 +6,15 @@ use crate::group0::{NodePlace, NodeRecord, NodeState};
 use crate::node::environment::random;
 use crate::node::identity::{Identity, check_cluster};
 use crate::node::lost;
+use crate::node::network::{Door, Lanes, Network, Serving};
 use crate::node::open::{FIRST, Ground, blocking};
 use crate::rpc::cluster::Contacts;
 use crate::rpc::proto;
-use raft::{NodeId, TcpOptions, TcpTransport};
+use raft::NodeId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpListener;
 use tokio::time::Instant;
-use tokio_util::task::AbortOnDropHandle;
 
 /// How long joining is tried.
 const JOIN_LIMIT: Duration = Duration::from_mins(1);
@@ -183,32 +182,28 @@ async fn ask(
     }
 }
 
-/// The transport, and the task that takes the calls of other nodes while it is held.
-type Door = (Option<Arc<TcpTransport>>, Option<Serving>);
-
-/// Ends when it is dropped.
-pub(super) type Serving = AbortOnDropHandle<raft::Result<()>>;
+/// The way to the other nodes, and what takes their calls while it is held.
+type Opened = (Option<Arc<dyn Lanes>>, Option<Serving>);
 
 /// Opens the door for the calls of other nodes, and knows where they are. None for a node alone.
-pub(super) async fn listen(cluster: Option<&ClusterOptions>, joined: &Identified) -> Result<Door> {
+pub(super) async fn listen(
+    cluster: Option<&ClusterOptions>,
+    network: &Arc<dyn Network>,
+    joined: &Identified,
+) -> Result<Opened> {
     let Some(cluster) = cluster else {
         return Ok((None, None));
     };
-    let listen = cluster.node_listen;
-    let listener = TcpListener::bind(listen).await.map_err(|cause| {
-        Error::new(ErrorKind::Io, format!("cannot listen on {listen}")).with_source(cause)
-    })?;
     let identity = joined.identity;
-    let transport = TcpTransport::new(TcpOptions::new(identity.greeting(), identity.node));
+    let opening = network.open(cluster, identity.greeting(), identity.node);
+    let Door { lanes, serving } = opening.await?;
     for (node, address) in &joined.addresses {
         if *node != identity.node {
-            transport.set_address(*node, address.clone());
+            lanes.set_address(*node, address);
         }
     }
     for node in &joined.lost {
-        transport.refuse(*node);
+        lanes.refuse(*node);
     }
-    let serving = Arc::clone(&transport);
-    let serving = tokio::spawn(async move { serving.serve(listener).await });
-    Ok((Some(transport), Some(AbortOnDropHandle::new(serving))))
+    Ok((Some(lanes), serving))
 }

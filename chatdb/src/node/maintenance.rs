@@ -8,7 +8,8 @@
 //! * **merge**, two of them: merge the files of all tablets, see `node/compaction.rs`.
 //!
 //! All sleep until an apply, a flush or a timer wakes them. An error is logged once and tried again
-//! after a pause: a full disk that gets room goes on by itself.
+//! after a pause: a full disk that gets room goes on by itself. In an environment without threads one task
+//! does all of it in turns.
 //!
 //! While they lag, proposals are delayed, smoothly more the more work waits (see [`lsm::Pace`]);
 //! applies never are. Beyond twice the memory budget, which only a flush that fails leads to, writes
@@ -18,7 +19,8 @@ use crate::db::options::EmbeddedOptions;
 use crate::error::{Error, ErrorKind, Result};
 use crate::group0::System;
 use crate::node::compaction::{Bucket, Scheduler};
-use crate::node::environment::now_ms;
+use crate::node::environment::Environment;
+use crate::node::open::blocking;
 use crate::node::tablets::Tablets;
 use crate::tablet::Tablet;
 use lsm::log::Log;
@@ -29,7 +31,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
+use tokio::sync::Notify;
 use tokio::time::Instant;
+use tokio_util::task::AbortOnDropHandle;
 
 /// How often the log's length is looked at when nothing else wakes the flush.
 const FLUSH_INTERVAL: Duration = Duration::from_secs(2);
@@ -59,17 +63,25 @@ fn step_back() {
     }
 }
 
-/// Wakes a thread; calls before it sleeps are not lost.
+/// Wakes a thread or a task; calls before it sleeps are not lost.
 #[derive(Debug, Default)]
 struct Bell {
     rung: Mutex<bool>,
     changed: Condvar,
+    notify: Notify,
 }
 
 impl Bell {
     fn ring(&self) {
         *self.rung.lock() = true;
         self.changed.notify_one();
+        self.notify.notify_one();
+    }
+
+    /// The same as [`Self::wait`], for a task.
+    async fn hear(&self, limit: Duration) {
+        // Silence is an answer too.
+        drop(tokio::time::timeout(limit, self.notify.notified()).await);
     }
 
     fn wait(&self, limit: Duration) {
@@ -169,6 +181,7 @@ impl Pressure {
 #[derive(Clone, Debug)]
 pub(crate) struct Work {
     pub(crate) options: EmbeddedOptions,
+    pub(crate) environment: Environment,
     pub(crate) pressure: Arc<Pressure>,
     pub(crate) tablets: Arc<Tablets>,
     pub(crate) system: Arc<System>,
@@ -182,6 +195,7 @@ pub(crate) struct Maintenance {
     pressure: Arc<Pressure>,
     scheduler: Arc<Scheduler>,
     threads: Vec<JoinHandle<()>>,
+    task: Option<AbortOnDropHandle<()>>,
 }
 
 impl Maintenance {
@@ -193,7 +207,14 @@ impl Maintenance {
                 Arc::clone(&work.pressure.merges),
             )),
             threads: Vec::new(),
+            task: None,
         };
+        if !work.environment.has_threads() {
+            let (work, scheduler) = (work.clone(), Arc::clone(&maintenance.scheduler));
+            let task = tokio::spawn(async move { work.run_in_turns(&scheduler).await });
+            maintenance.task = Some(AbortOnDropHandle::new(task));
+            return Ok(maintenance);
+        }
         let (flush, compact) = (work.clone(), work.clone());
         let scheduler = Arc::clone(&maintenance.scheduler);
         maintenance.spawn("chatdb-flush", move || flush.run_flush())?;
@@ -221,14 +242,24 @@ impl Maintenance {
         Ok(())
     }
 
-    /// Lets the running steps end and joins the threads. Blocks.
-    pub(crate) fn stop(mut self) {
+    /// Lets the running steps end and joins the threads.
+    pub(crate) async fn stop(mut self) -> Result<()> {
         self.ask_to_stop();
-        for thread in self.threads.drain(..) {
-            if thread.join().is_err() {
-                tracing::error!("a maintenance thread panicked");
-            }
+        if let Some(task) = self.task.take()
+            && task.await.is_err()
+        {
+            tracing::error!("the task of maintenance panicked");
         }
+        let threads = std::mem::take(&mut self.threads);
+        blocking(move || {
+            for thread in threads {
+                if thread.join().is_err() {
+                    tracing::error!("a maintenance thread panicked");
+                }
+            }
+            Ok(())
+        })
+        .await
     }
 
     fn ask_to_stop(&self) {
@@ -265,6 +296,24 @@ impl Work {
         }
     }
 
+    /// The work of all threads, for an environment that has none.
+    async fn run_in_turns(&self, scheduler: &Scheduler) {
+        let (mut flush, mut merge) = (None, None);
+        while !self.is_stopped() {
+            let flushed = self.flush();
+            scheduler.wake();
+            let merged = scheduler.work(|| self.environment.now_ms(), || self.measure());
+            let failed = flushed.is_err() || merged.is_err();
+            tell("flush", flushed, &mut flush);
+            tell("compaction", merged, &mut merge);
+            if failed {
+                tokio::time::sleep(RETRY_PAUSE).await;
+            } else {
+                self.pressure.flush.hear(FLUSH_INTERVAL).await;
+            }
+        }
+    }
+
     fn run_compact(&self, scheduler: &Scheduler) {
         while !self.is_stopped() {
             scheduler.wake();
@@ -275,7 +324,7 @@ impl Work {
     fn run_merge(&self, scheduler: &Scheduler) {
         let mut told = None;
         while !self.is_stopped() {
-            let outcome = scheduler.work(now_ms, || self.measure());
+            let outcome = scheduler.work(|| self.environment.now_ms(), || self.measure());
             let failed = outcome.is_err();
             tell("compaction", outcome, &mut told);
             if failed {
@@ -355,7 +404,7 @@ impl Work {
 
     /// Tells the writers how much work waits.
     fn measure(&self) {
-        let now_ms = now_ms();
+        let now_ms = self.environment.now_ms();
         let debts = self
             .open_tablets()
             .map(|tablet| tablet.engine().debt(now_ms));

@@ -44,6 +44,7 @@ mod installation;
 mod join;
 mod lost;
 pub(crate) mod maintenance;
+pub(crate) mod network;
 mod numbers;
 mod open;
 pub(crate) mod opener;
@@ -62,9 +63,10 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::group0::System;
 use crate::node::backlog::Told;
 use crate::node::decide::Decider;
+use crate::node::environment::Environment;
 use crate::node::follow::Streams;
-use crate::node::join::Serving;
 use crate::node::maintenance::{Maintenance, Pressure};
+use crate::node::network::Serving;
 use crate::node::steward::Steward;
 use crate::node::tablets::Tablets;
 use crate::stream::hub::Hub;
@@ -82,8 +84,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 pub(crate) use numbers::TabletNumbers;
 
@@ -95,6 +98,7 @@ const STREAMS_PAUSE: Duration = Duration::from_millis(10);
 /// One node of a database, in this process.
 pub(crate) struct Node {
     options: EmbeddedOptions,
+    environment: Environment,
     id: NodeId,
     cluster_id: u128,
     started: Instant,
@@ -231,9 +235,7 @@ impl Node {
         } = running;
         self.hub.close();
         self.system.close();
-        tokio::task::spawn_blocking(move || maintenance.stop())
-            .await
-            .map_err(|cause| Error::bug("closing panicked").with_source(cause))?;
+        maintenance.stop().await?;
         let host = Arc::try_unwrap(host).map_err(|_| Error::bug("the raft host is in use"))?;
         host.stop().await?;
         drop((serving, lock));

@@ -1,7 +1,6 @@
 //! The numbers of a node at one moment, for its page of metrics.
 
 use crate::node::Node;
-use crate::node::environment::now_ms;
 use lsm::exposition::MetricKind::{self, Counter, Gauge};
 use lsm::log::LogMetrics;
 use lsm::{AdmissionMetrics, Debt, EngineMetrics};
@@ -49,7 +48,7 @@ impl Node {
             tablets.push(TabletNumbers {
                 is_first: number == 0,
                 engine: Some(engine.metrics()),
-                debt: engine.debt(now_ms()),
+                debt: engine.debt(self.environment.now_ms()),
                 ..of_group(&place.group)
             });
         }

@@ -8,30 +8,33 @@ use crate::group0::{
     TabletRecord,
 };
 use crate::node::decide::Decider;
-use crate::node::environment::random;
+use crate::node::environment::{Environment, random};
 use crate::node::follow::Streams;
 use crate::node::identity::Identity;
 use crate::node::installation::Installation;
 use crate::node::maintenance::{Maintenance, Pressure, Work};
+use crate::node::network::{Lanes, Network};
 use crate::node::opener::Opener;
 use crate::node::steward::{Parts, Steward};
 use crate::node::tablets::Tablets;
 use crate::node::{Node, Running, join};
+use crate::peer::Peers;
 use crate::rpc::cluster::Contacts;
 use crate::stream::hub::Hub;
 use crate::tablet::clear_snapshots;
 use crate::telemetry::NodeMetrics;
 use futures::future::try_join_all;
 use lsm::log::{Log, LogOptions};
-use lsm::vfs::{Lock, OsVfs, Vfs};
+use lsm::vfs::{Lock, Vfs};
 use lsm::{BlockCache, ReadAdmission};
 use parking_lot::Mutex;
 use quick_cache::sync::Cache;
-use raft::{Group, GroupId, Host, HostOptions, NodeId, ReplicaId, TcpTransport};
+use raft::{Group, GroupId, Host, HostOptions, NodeId, ReplicaId};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 /// The raft group of the system state.
 pub(super) const GROUP0: GroupId = GroupId(0);
@@ -56,7 +59,7 @@ pub(super) struct Ground {
 }
 
 impl Ground {
-    fn prepare(options: &EmbeddedOptions) -> Result<Self> {
+    fn prepare(options: &EmbeddedOptions, environment: &Environment) -> Result<Self> {
         if options.tablets == 0 || options.tablets > TABLETS_MAX {
             return Err(Error::invalid(format!(
                 "tablets is {}, it must be 1 to {TABLETS_MAX}",
@@ -69,12 +72,11 @@ impl Ground {
                 options.replication
             )));
         }
-        let data = &options.data;
+        let (data, vfs) = (&options.data, Arc::clone(&environment.vfs));
         let cannot = |cause: lsm::Error| {
             let message = format!("cannot open the data directory {}", data.display());
             Error::new(ErrorKind::Io, message).with_source(cause)
         };
-        let vfs: Arc<dyn Vfs> = Arc::new(OsVfs);
         vfs.create_dir_all(data).map_err(cannot)?;
         let lock = vfs
             .lock(&data.join("LOCK"))
@@ -94,7 +96,7 @@ impl Ground {
         let log_options = LogOptions {
             hot_bytes: options.log_cache_bytes,
             salt: low_half(random()),
-            ..LogOptions::default()
+            ..environment.log.clone()
         };
         let log = Log::open(Arc::clone(&vfs), &data.join("log"), log_options)?;
         let system = Arc::new(System::open(Arc::clone(&vfs), &data.join("group0"))?);
@@ -116,17 +118,21 @@ pub(super) fn low_half(number: u128) -> u64 {
 
 impl Node {
     /// Opens the directory, makes it the first node of a new cluster, or joins one.
-    pub(crate) async fn open(options: EmbeddedOptions) -> Result<Self> {
+    pub(crate) async fn open_in(
+        options: EmbeddedOptions,
+        environment: Environment,
+    ) -> Result<Self> {
         let started = Instant::now();
-        let for_ground = options.clone();
-        let ground = blocking(move || Ground::prepare(&for_ground)).await?;
-        let contacts = Arc::new(Contacts::default());
+        let on = (options.clone(), environment.clone());
+        let ground = blocking(move || Ground::prepare(&on.0, &on.1)).await?;
+        let network = &environment.network;
+        let contacts = Arc::new(Contacts::new(network));
         let joined = join::identify(&options, &ground, &contacts).await?;
         let identity = joined.identity;
-        let (transport, serving) = join::listen(options.cluster.as_ref(), &joined).await?;
+        let (lanes, serving) = join::listen(options.cluster.as_ref(), network, &joined).await?;
         let host = Arc::new(Host::start(
             ground.log.clone(),
-            host_options(&identity, transport.as_ref()),
+            host_options(&identity, lanes.as_ref(), &environment),
         )?);
         let group0 = open_group0(&host, &ground.system, identity).await?;
         let of_system = (group0.clone(), Arc::clone(&ground.system));
@@ -136,13 +142,14 @@ impl Node {
             opener: shared.opener(&options, &ground, &host),
             decider: Arc::clone(&decider),
             group0: group0.clone(),
-            transport,
+            lanes,
             own: join::own_place(&options, &ground),
             lost: joined.lost,
         };
         begin(&parts, &options).await?;
         let maintenance = Maintenance::start(&Work {
             options: options.clone(),
+            environment: environment.clone(),
             pressure: Arc::clone(&shared.pressure),
             tablets: Arc::clone(&shared.tablets),
             system: Arc::clone(&ground.system),
@@ -158,7 +165,7 @@ impl Node {
             log: ground.log,
             stages: host.stages(),
             group0,
-            streams: Streams::start(identity, &ground.system, &shared.hub, &shared.tablets),
+            streams: shared.streams(identity, &ground.system, network),
             requests: Requests::new(),
             leaders: Mutex::default(),
             system: ground.system,
@@ -181,6 +188,7 @@ impl Node {
                 lock: ground.lock,
             })),
             options,
+            environment,
         })
     }
 }
@@ -213,6 +221,17 @@ impl Shared {
         })
     }
 
+    fn streams(
+        &self,
+        identity: Identity,
+        system: &Arc<System>,
+        network: &Arc<dyn Network>,
+    ) -> Streams {
+        let own = (identity.cluster_id, identity.node);
+        let peers = Arc::new(Peers::new(own, Arc::clone(system), network));
+        Streams::start(identity, (system, peers), &self.hub, &self.tablets)
+    }
+
     fn opener(&self, options: &EmbeddedOptions, ground: &Ground, host: &Arc<Host>) -> Opener {
         Opener {
             node: self.node,
@@ -231,13 +250,19 @@ impl Shared {
     }
 }
 
-fn host_options(identity: &Identity, transport: Option<&Arc<TcpTransport>>) -> HostOptions {
+fn host_options(
+    identity: &Identity,
+    lanes: Option<&Arc<dyn Lanes>>,
+    environment: &Environment,
+) -> HostOptions {
     let mut options = HostOptions {
         node: identity.node,
+        clock: environment.clock.clone(),
+        log_driver: environment.log_driver,
         ..HostOptions::default()
     };
-    if let Some(transport) = transport {
-        options.transport = Arc::clone(transport) as Arc<dyn raft::Transport>;
+    if let Some(lanes) = lanes {
+        options.transport = Arc::clone(lanes) as Arc<dyn raft::Transport>;
     }
     options
 }
@@ -317,10 +342,13 @@ async fn begin(parts: &Parts, options: &EmbeddedOptions) -> Result<()> {
     Ok(())
 }
 
-/// Runs a blocking step on a thread that may block.
+/// Runs a blocking step on a thread that may block; here, where there is only one.
 pub(super) async fn blocking<T: Send + 'static>(
     step: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {
+    if !raft::may_block() {
+        return step();
+    }
     tokio::task::spawn_blocking(step).await.map_err(|cause| {
         if cause.is_cancelled() {
             // The runtime ends, and with it the process: another node may do it.

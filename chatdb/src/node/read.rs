@@ -18,7 +18,6 @@ use crate::db::statement::{Consistency, Statement};
 use crate::error::{Error, ErrorKind, Result};
 use crate::group0::{TabletRange, Topology};
 use crate::node::Node;
-use crate::node::environment::now_ms;
 use crate::node::execute::FORWARD_LIMIT;
 use crate::node::open::blocking;
 use crate::node::route::Worker;
@@ -27,7 +26,7 @@ use crate::plan::{ReadPlan, Shape, Source};
 use crate::result::{Position, ResultSet, Row};
 use crate::tablet::{ReadCursor, Tablet};
 use crate::value::Value;
-use raft::{NodeId, ReadGuard, ReadPolicy};
+use raft::{Clock, NodeId, ReadGuard, ReadPolicy};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -256,9 +255,9 @@ impl Node {
         let readable = self.readable(plan, consistency, (token, only)).await?;
         let is_stopped = Arc::new(AtomicBool::new(false));
         let _stop = StopOnDrop(Arc::clone(&is_stopped));
-        let plan = Arc::clone(plan);
+        let (plan, clock) = (Arc::clone(plan), self.environment.clock.clone());
         blocking(move || {
-            let result = run(ReadCursor::new(&plan)?, &readable, &is_stopped);
+            let result = run(ReadCursor::new(&plan)?, &readable, (&is_stopped, &clock));
             drop((waiting, running));
             result?.ok_or_else(|| Error::bug("a read of the disk misses something in memory"))
         })
@@ -277,7 +276,11 @@ impl Node {
             return Ok(None);
         }
         let cursor = ReadCursor::new(plan)?.in_memory();
-        let part = run(cursor, &readable, &AtomicBool::new(false))?;
+        let part = run(
+            cursor,
+            &readable,
+            (&AtomicBool::new(false), &self.environment.clock),
+        )?;
         if part.is_none() {
             for place in &readable {
                 place.tablet.note_out_of_memory();
@@ -383,7 +386,7 @@ fn is_small(plan: &ReadPlan) -> bool {
 fn run(
     mut cursor: ReadCursor<'_>,
     readable: &[Readable],
-    is_stopped: &AtomicBool,
+    (is_stopped, clock): (&AtomicBool, &Clock),
 ) -> Result<Option<Part>> {
     let mut goes_on = false;
     let mut stale = None;
@@ -397,7 +400,7 @@ fn run(
             break;
         };
         stale = stale.max(place.stale);
-        let now = now_ms().max(place.tablet.time_ms());
+        let now = (clock.wall_us() / 1000).max(place.tablet.time_ms());
         cursor.step(place.tablet.engine(), place.last, now)?;
         if cursor.is_missing() {
             return Ok(None);

@@ -21,9 +21,10 @@ use crate::group0::placement;
 use crate::group0::{NodePlace, NodeState, SystemCommand, TabletRecord, Topology};
 use crate::node::decide::Decider;
 use crate::node::growth::Growth;
+use crate::node::network::Lanes;
 use crate::node::opener::Opener;
 use crate::node::tablets::TabletPlace;
-use raft::{Group, NodeId, ReplicaId, TcpTransport};
+use raft::{Group, NodeId, ReplicaId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -103,7 +104,7 @@ pub(super) struct Parts {
     pub(super) opener: Opener,
     pub(super) decider: Arc<Decider>,
     pub(super) group0: Group,
-    pub(super) transport: Option<Arc<TcpTransport>>,
+    pub(super) lanes: Option<Arc<dyn Lanes>>,
     /// The random number of the directory and where the node is; `None` for a database of one node.
     pub(super) own: Option<(u128, NodePlace)>,
     /// The nodes that this one was made to go on without.
@@ -334,7 +335,7 @@ fn preferred_leader(topology: &Topology, record: &TabletRecord) -> Option<Replic
 
 impl Parts {
     fn tell_addresses(&self, topology: &Topology) {
-        let Some(transport) = &self.transport else {
+        let Some(lanes) = &self.lanes else {
             return;
         };
         for (node, record) in &topology.nodes {
@@ -343,9 +344,9 @@ impl Parts {
             }
             // A node that was given up was told so before group 0 hears of it.
             if record.state == NodeState::Gone || self.lost.contains(node) {
-                transport.refuse(*node);
+                lanes.refuse(*node);
             } else {
-                transport.set_address(*node, record.place.node_address.clone());
+                lanes.set_address(*node, &record.place.node_address);
             }
         }
     }

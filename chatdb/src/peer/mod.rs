@@ -16,6 +16,7 @@ use crate::db::statement::Statement;
 use crate::error::{Error, ErrorKind, Result};
 use crate::group0::{NodeState, System};
 use crate::node::backlog::{Told, ToldEvent};
+use crate::node::network::Network;
 use crate::result::ResultSet;
 use crate::rpc::client::channel;
 use crate::rpc::convert::{result_from, statement_to};
@@ -55,17 +56,23 @@ struct Lines {
     cluster_id: u128,
     node: NodeId,
     system: Arc<System>,
+    network: Arc<dyn Network>,
     /// By node, with the address that they go to.
     clients: Mutex<BTreeMap<NodeId, (String, Client)>>,
 }
 
 impl Peers {
-    /// The other nodes that group 0 knows, as seen from `node`.
-    pub(crate) fn new(cluster_id: u128, node: NodeId, system: Arc<System>) -> Self {
+    /// The other nodes that group 0 knows, as seen from this one of the cluster.
+    pub(crate) fn new(
+        (cluster_id, node): (u128, NodeId),
+        system: Arc<System>,
+        network: &Arc<dyn Network>,
+    ) -> Self {
         let lines = Arc::new(Lines {
             cluster_id,
             node,
             system,
+            network: Arc::clone(network),
             clients: Mutex::default(),
         });
         Self {
@@ -189,7 +196,7 @@ impl Lines {
         {
             return Ok(client.clone());
         }
-        let client = PeerClient::new(channel(address)?.connect_lazy())
+        let client = PeerClient::new(self.network.line(&channel(address)?))
             .max_encoding_message_size(REQUEST_BYTES_MAX)
             .max_decoding_message_size(RESPONSE_BYTES_MAX);
         clients.insert(node, (address.clone(), client.clone()));

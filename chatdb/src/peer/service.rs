@@ -148,13 +148,14 @@ impl Peer for PeerService {
 mod tests {
     use super::*;
     use crate::db::options::EmbeddedOptions;
+    use crate::node::environment::Environment;
     use bytes::Bytes;
 
     #[tokio::test(flavor = "multi_thread")]
     async fn calls_of_another_cluster_for_another_node_or_of_nobody_are_refused() {
         let directory = tempfile::TempDir::new().unwrap();
         let options = EmbeddedOptions::new(directory.path());
-        let node = Arc::new(Node::open(options).await.unwrap());
+        let node = Arc::new(Node::open_in(options, Environment::system()).await.unwrap());
         let service = PeerService::new(&node, CancellationToken::new());
         let cluster_id = Bytes::copy_from_slice(&node.cluster_id().to_be_bytes());
         let caller = proto::Caller {

@@ -5,6 +5,7 @@ use crate::group0::{NodePlace, NodeState, SystemCommand};
 use crate::node::Node;
 use crate::node::cluster::{Description, Joined};
 use crate::node::decide::Decided;
+use crate::node::network::Network;
 use crate::rpc::client::channel;
 use crate::rpc::convert_stream::tablet_to;
 use crate::rpc::error::{from_status, to_status};
@@ -29,12 +30,20 @@ const NEWEST_TIMEOUT: Duration = Duration::from_secs(2);
 const CONTACTS_MAX: usize = 4096;
 
 /// Connections to the gRPC services of other nodes, made when they are needed.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Contacts {
+    network: Arc<dyn Network>,
     channels: Mutex<BTreeMap<String, Channel>>,
 }
 
 impl Contacts {
+    pub(crate) fn new(network: &Arc<dyn Network>) -> Self {
+        Self {
+            network: Arc::clone(network),
+            channels: Mutex::default(),
+        }
+    }
+
     fn client(&self, address: &str) -> Result<ClusterClient<Channel>> {
         let mut channels = self.channels.lock();
         if let Some(channel) = channels.get(address) {
@@ -43,7 +52,7 @@ impl Contacts {
         if channels.len() >= CONTACTS_MAX {
             channels.clear();
         }
-        let channel = channel(address)?.connect_lazy();
+        let channel = self.network.line(&channel(address)?);
         channels.insert(address.to_owned(), channel.clone());
         Ok(ClusterClient::new(channel))
     }

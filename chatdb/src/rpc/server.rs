@@ -24,11 +24,14 @@ use futures::stream::BoxStream;
 use quick_cache::sync::Cache;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
+use tonic::transport::server::Connected;
 use tonic::{Request, Response, Status, Streaming};
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -51,6 +54,18 @@ impl Server {
         };
         let listener = TcpListener::bind(listen).await.map_err(cannot)?;
         let address = listener.local_addr().map_err(cannot)?;
+        Self::over(db, address, TcpListenerStream::new(listener)).await
+    }
+
+    /// The server that takes these connections, to `address`.
+    pub(crate) async fn over<C>(
+        db: Db,
+        address: SocketAddr,
+        connections: impl Stream<Item = std::io::Result<C>> + Send + 'static,
+    ) -> Result<Self>
+    where
+        C: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
+    {
         let (retired, stop) = (CancellationToken::new(), CancellationToken::new());
         let service = Service {
             db: db.clone(),
@@ -87,9 +102,7 @@ impl Server {
             .add_optional_service(cluster)
             .add_optional_service(peer);
         let stopped = stop.clone().cancelled_owned();
-        let task = tokio::spawn(
-            router.serve_with_incoming_shutdown(TcpListenerStream::new(listener), stopped),
-        );
+        let task = tokio::spawn(router.serve_with_incoming_shutdown(connections, stopped));
         Ok(Self {
             address,
             retired,

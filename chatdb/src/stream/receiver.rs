@@ -6,6 +6,7 @@ use crate::stream::cursor::Cursor;
 use crate::stream::event::{ChangeEvent, StreamItem};
 use crate::stream::hub::{Event, Hub, Origin};
 use crate::stream::subscriber::{Queued, Subscriber};
+use futures::future::BoxFuture;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
@@ -36,8 +37,8 @@ pub(crate) enum Backlog {
 
 /// Where events come from when the queue does not have them, and their names.
 pub(crate) trait Source: Send + Sync + fmt::Debug {
-    /// Reads the group's log from entry `from`, not beyond the applied entry `upto`. Blocks.
-    fn read(&self, group: u64, from: u64, upto: u64) -> Result<Backlog>;
+    /// Reads the group's log from entry `from`, not beyond the applied entry `upto`.
+    fn read(&self, group: u64, from: u64, upto: u64) -> BoxFuture<'_, Result<Backlog>>;
 
     /// The changes of the event with names in place of ids; those of dropped tables are left out.
     fn changes(&self, event: &Event) -> Result<Vec<ChangeParts>>;
@@ -286,11 +287,7 @@ impl Receiver {
             self.hub.try_go_live(&self.subscriber, group, after);
             return Ok(());
         }
-        let source = Arc::clone(&self.source);
-        let read = tokio::task::spawn_blocking(move || source.read(group, from, applied))
-            .await
-            .map_err(|cause| Error::bug("reading the log panicked").with_source(cause))??;
-        match read {
+        match self.source.read(group, from, applied).await? {
             Backlog::Purged { oldest } if oldest > from => {
                 let to = oldest - 1;
                 self.subscriber.metrics.gaps.inc();

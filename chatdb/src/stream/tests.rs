@@ -8,6 +8,7 @@ use crate::stream::hub::{CHANGE_MASK, Event, Hub};
 use crate::stream::receiver::{Backlog, Receiver, Source};
 use crate::telemetry::StreamMetrics;
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -32,10 +33,10 @@ fn event(group: u64, index: u64, command: usize, topic: &str) -> Event {
 }
 
 impl Source for Log {
-    fn read(&self, group: u64, from: u64, upto: u64) -> Result<Backlog> {
+    fn read(&self, group: u64, from: u64, upto: u64) -> BoxFuture<'_, Result<Backlog>> {
         let oldest = *self.oldest.lock();
         if from < oldest {
-            return Ok(Backlog::Purged { oldest });
+            return Box::pin(std::future::ready(Ok(Backlog::Purged { oldest })));
         }
         // Two entries at a time, so that catching up takes many rounds.
         let upto = upto.min(from + 1);
@@ -49,7 +50,7 @@ impl Source for Log {
                     .map(move |(op, topic)| event(group, index, op, topic))
             })
             .collect();
-        Ok(Backlog::Events { events, upto })
+        Box::pin(std::future::ready(Ok(Backlog::Events { events, upto })))
     }
 
     fn changes(&self, event: &Event) -> Result<Vec<ChangeParts>> {

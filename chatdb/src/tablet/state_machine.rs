@@ -17,6 +17,7 @@ use crate::stream::hub::{Event, Hub};
 use crate::tablet::owner::Owner;
 use crate::tablet::store::{Store, decode};
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use lsm::{Engine, TableId};
 use parking_lot::Mutex;
 use raft::{Applied, CommittedBatch, Group, LogId, SnapshotDirs, StateMachine};
@@ -169,17 +170,37 @@ impl Tablet {
     /// Waits until this node has heard of the tables that the commands name: another node may have
     /// planned them with a newer schema. Must not hold what defining tables takes.
     fn wait_tables(&self, commands: &[WriteCommand]) -> Result<()> {
-        let Some(system) = self.system.get() else {
+        let Some((system, newest)) = self.unheard_table(commands) else {
             return Ok(());
         };
-        let named = commands.iter().flat_map(|command| &command.writes);
-        let Some(newest) = named.map(|write| write.table).max() else {
-            return Ok(());
-        };
-        if system.has_made_table(newest) || raft::blocking(|| system.wait_table(newest)) {
+        // Where no thread may wait, it was waited for before.
+        if raft::may_block() && raft::blocking(|| system.wait_table(newest)) {
             return Ok(());
         }
         Err(Error::new(ErrorKind::Closed, "the node is closing"))
+    }
+
+    /// The newest table that the commands name, if this node has not heard of it.
+    fn unheard_table(&self, commands: &[WriteCommand]) -> Option<(&Arc<System>, TableId)> {
+        let system = self.system.get()?;
+        let named = commands.iter().flat_map(|command| &command.writes);
+        let newest = named.map(|write| write.table).max()?;
+        (!system.has_made_table(newest)).then_some((system, newest))
+    }
+
+    /// The same as [`Self::wait_tables`], for a thread that must not wait.
+    fn hear_tables(&self, commands: &[Bytes]) -> Option<BoxFuture<'static, raft::Result<()>>> {
+        // What cannot be decoded is told by who applies it.
+        let commands = decode(commands).ok()?;
+        let (system, newest) = self.unheard_table(&commands)?;
+        let system = Arc::clone(system);
+        Some(Box::pin(async move {
+            if system.hear_table(newest).await {
+                return Ok(());
+            }
+            let message = "the node is closing";
+            Err(raft::Error::new(raft::ErrorKind::Closed, message))
+        }))
     }
 
     /// Makes every table of the catalog known to the store and forgets the dropped ones.
@@ -379,6 +400,10 @@ impl StateMachine for TabletMachine {
             id: progress.applied,
             membership: progress.membership.clone(),
         }
+    }
+
+    fn before(&self, batch: &CommittedBatch) -> Option<BoxFuture<'static, raft::Result<()>>> {
+        self.0.hear_tables(&batch.commands)
     }
 
     fn apply(&mut self, batch: CommittedBatch) -> raft::Result<Vec<Bytes>> {

@@ -369,12 +369,15 @@ enum Retry {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::node::environment::Environment;
     use futures::FutureExt;
     use parking_lot::Mutex;
 
     fn endpoints(count: usize, deadline_ms: u64) -> Endpoints {
         // Nothing listens there, and nothing connects before it is asked.
-        let all = (0..count).map(|number| Endpoint::new(&format!("127.0.0.1:{}", number + 1)));
+        let network = Environment::system().network;
+        let all =
+            (0..count).map(|number| Endpoint::new(&format!("127.0.0.1:{}", number + 1), &network));
         let all = all.collect::<Result<_>>().unwrap();
         Endpoints::new(all, 0, Duration::from_millis(deadline_ms))
     }

@@ -6,6 +6,7 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::node::environment::random;
+use crate::node::network::Network;
 use crate::rpc::client::pipeline::Pipeline;
 use crate::rpc::client::{Client, channel, url};
 use crate::rpc::limits::{REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX};
@@ -13,6 +14,7 @@ use crate::rpc::proto::database_client::DatabaseClient;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use quick_cache::sync::Cache;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 use tonic::transport::{Channel, Endpoint as Transport};
@@ -44,6 +46,7 @@ pub(super) enum Prepared {
 pub(crate) struct Endpoint {
     address: String,
     transport: Transport,
+    network: Arc<dyn Network>,
     /// The connection, and the stub over it.
     line: Mutex<(Channel, Client)>,
     health: Mutex<Health>,
@@ -72,10 +75,11 @@ fn line(channel: Channel) -> (Channel, Client) {
 
 impl Endpoint {
     /// The endpoint of this address; connects when it is first used.
-    pub(super) fn new(address: &str) -> Result<Self> {
+    pub(super) fn new(address: &str, network: &Arc<dyn Network>) -> Result<Self> {
         let transport = channel(address)?;
         Ok(Self {
-            line: Mutex::new(line(transport.connect_lazy())),
+            line: Mutex::new(line(network.line(&transport))),
+            network: Arc::clone(network),
             address: url(address),
             transport,
             health: Mutex::default(),
@@ -86,10 +90,14 @@ impl Endpoint {
 
     /// Connects now.
     pub(super) async fn connect(&self) -> Result<()> {
-        let channel = self.transport.connect().await.map_err(|cause| {
-            let message = format!("no database answers at {}", self.address);
-            Error::new(ErrorKind::Unavailable, message).with_source(cause)
-        })?;
+        let channel = self
+            .network
+            .connect(&self.transport)
+            .await
+            .map_err(|cause| {
+                let message = format!("no database answers at {}", self.address);
+                Error::new(ErrorKind::Unavailable, message).with_source(cause)
+            })?;
         *self.line.lock() = line(channel);
         Ok(())
     }

@@ -18,6 +18,7 @@ use crate::db::requests::Requests;
 use crate::db::statement::Statement;
 use crate::db::status::{Schema, Status};
 use crate::error::{Error, ErrorKind, Result};
+use crate::node::network::Network;
 use crate::result::ResultSet;
 use crate::rpc::convert::{placement_from, result_from, statement_to};
 use crate::rpc::convert_stream::status_from;
@@ -95,7 +96,10 @@ pub(crate) fn channel(address: &str) -> Result<Transport> {
 
 impl RemoteDb {
     /// Connects to whichever endpoint answers first; to the others when they are needed.
-    pub(crate) async fn connect(options: &ConnectOptions) -> Result<Self> {
+    pub(crate) async fn connect(
+        options: &ConnectOptions,
+        network: &Arc<dyn Network>,
+    ) -> Result<Self> {
         let addresses: BTreeSet<&str> = options.endpoints.iter().map(String::as_str).collect();
         if addresses.is_empty() || addresses.len() > ENDPOINTS_MAX {
             return Err(Error::invalid(format!(
@@ -105,7 +109,7 @@ impl RemoteDb {
         }
         let all: Vec<Endpoint> = addresses
             .into_iter()
-            .map(Endpoint::new)
+            .map(|address| Endpoint::new(address, network))
             .collect::<Result<_>>()?;
         let dials = all.iter().enumerate().map(|(number, endpoint)| {
             Box::pin(async move { endpoint.connect().await.map(|()| number) })
