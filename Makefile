@@ -56,8 +56,9 @@ test: setup check rust-test web-test bot-test ## everything, from a fresh clone
 test-long: ## 10 000 000 random operations on the storage engine beside a model (minutes)
 	OPERATIONS=10000000 cargo test --locked -p lsm --test it model -- --nocapture
 
-sim: ## replicas that come and go through crashes and cut ways in virtual time: SEEDS of them, from FIRST on
+sim: ## replicas, and clusters of whole nodes, through crashes and cut ways in virtual time: SEEDS of each, from FIRST on
 	SEEDS=$(or $(SEEDS),1000) FIRST=$(or $(FIRST),0) cargo test --locked -p raft --test it lives::through -- --nocapture
+	SEEDS=$(or $(SEEDS),1000) FIRST=$(or $(FIRST),0) cargo test --locked -p chatdb --lib simulation::whole -- --nocapture
 
 mutants: ## breaks one rule of replication after the other, and lets the simulation find each
 	raft/tests/mutants/run.sh

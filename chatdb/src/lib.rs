@@ -18,6 +18,8 @@ mod result;
 mod rpc;
 pub mod schema;
 mod sealed;
+#[cfg(test)]
+mod simulation;
 mod stream;
 pub mod tablet;
 pub mod telemetry;
