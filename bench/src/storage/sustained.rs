@@ -32,6 +32,19 @@ pub(super) struct Filled {
     pub(super) raw: u64,
 }
 
+impl Filled {
+    /// Closes the engine and opens it again in the same directory.
+    pub(super) fn reopen(self, run: &Run<'_>, setup: Setup) -> Result<Self> {
+        let Home { engine, dir } = self.home;
+        drop(engine);
+        let kept = run.options.kept(self.kind);
+        let path = kept.as_deref().unwrap_or(dir.path());
+        let engine = self.kind.open(path, setup)?;
+        let home = Home { engine, dir };
+        Ok(Self { home, ..self })
+    }
+}
+
 pub(super) fn run(run: &mut Run<'_>) -> Result<()> {
     let count = run.options.sustained();
     let messages = Messages::new(run.options.seed, CHANNELS, count, WINDOWS);
@@ -76,7 +89,7 @@ pub(super) fn run(run: &mut Run<'_>) -> Result<()> {
             raw,
         });
     }
-    beyond_cache::run(run, &messages, filled, setup.cache_bytes)
+    beyond_cache::run(run, &messages, filled, setup)
 }
 
 /// The cache and the memtable for `count` messages: in a small run they shrink along, so that the data is beyond

@@ -30,7 +30,7 @@ pub(crate) struct SsTable {
     pub(super) top: Vec<BlockProperties>,
     pub(super) directory: Vec<DirectoryEntry>,
     pub(super) filter: Filter,
-    dictionary: Option<Dictionary>,
+    dictionary: Option<Arc<Dictionary>>,
     properties: Properties,
 }
 
@@ -104,7 +104,7 @@ impl SsTable {
         let dictionary = match footer.dictionary() {
             Some(extent) => {
                 let (payload, in_file) = section(FrameKind::Dictionary, extent)?;
-                Some(Dictionary::decode(&payload).map_err(in_file)?)
+                Some(Dictionary::open(&payload).map_err(in_file)?)
             }
             None => None,
         };
@@ -128,7 +128,7 @@ impl SsTable {
         FrameFile {
             path: &self.path,
             uid: self.footer.uid,
-            dictionary: self.dictionary.as_ref(),
+            dictionary: self.dictionary.as_deref(),
         }
     }
 
@@ -176,7 +176,7 @@ impl SsTable {
         self.filter.len()
             + self.top.len() * size_of::<BlockProperties>()
             + self.directory.len() * size_of::<DirectoryEntry>()
-            + self.dictionary.as_ref().map_or(0, Dictionary::pinned_bytes)
+            + self.dictionary.as_ref().map_or(0, |it| it.pinned_bytes())
     }
 }
 
