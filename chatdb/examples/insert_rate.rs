@@ -1,10 +1,11 @@
-//! How many durable inserts per second one node takes: `insert_rate DIR WRITERS SECONDS [ADDRESS]`.
+//! How many durable inserts per second one node takes: `insert_rate DIR WRITERS SECONDS [ADDRESS [CERTIFICATE KEY AUTHORITY]]`.
 //!
 //! Without an address the database runs in this process; with one, DIR is ignored and every writer
 //! shares one connection.
 
-use chatdb::{Db, EmbeddedOptions, Error, Result, Statement, Value};
+use chatdb::{ConnectOptions, Db, EmbeddedOptions, Error, Result, Statement, TlsFiles, Value};
 use std::io::Write;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
@@ -23,7 +24,18 @@ async fn main() -> Result<()> {
     let directory = arguments.first().map_or("./rate-data", String::as_str);
     let begun = Instant::now();
     let db = match arguments.get(3) {
-        Some(address) => Db::connect(address).await?,
+        Some(address) => {
+            let mut options = ConnectOptions::parse(address);
+            let files: Vec<PathBuf> = arguments.iter().skip(4).map(PathBuf::from).collect();
+            if let [certificate, key, authority] = &files[..] {
+                options.tls = Some(TlsFiles {
+                    certificate: certificate.clone(),
+                    key: key.clone(),
+                    authority: authority.clone(),
+                });
+            }
+            Db::connect_with(&options).await?
+        }
         None => Db::open(EmbeddedOptions::new(directory)).await?,
     };
     let opened = begun.elapsed();

@@ -31,6 +31,7 @@ pub use db::options::{ClusterOptions, ConnectOptions, EmbeddedOptions};
 pub use db::statement::{Consistency, Statement};
 pub use db::status::{ColumnKind, ColumnSchema, Schema, Status, TableSchema, TabletStatus};
 pub use error::{Error, ErrorKind, Result};
+pub use raft::TlsFiles;
 pub use result::{ColumnSpec, Position, QueryStats, ResultSet, Row};
 pub use rpc::server::Server;
 pub use stream::cursor::Cursor;

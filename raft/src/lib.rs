@@ -91,7 +91,8 @@ pub use stages::{Stage, StageTimes, Stages};
 pub use state_machine::{Applied, CommittedBatch, SnapshotDirs, StateMachine};
 pub use survivor::{Loss, Survivor};
 pub use transport::{
-    Address, Inbound, Lane, NoPeers, Peer, Session, TcpOptions, TcpTransport, Transport,
+    Address, Inbound, Lane, NODE_NAME, NoPeers, Peer, Protocol, Secured, Session, TcpOptions,
+    TcpTransport, Tls, TlsFiles, Transport,
 };
 #[doc(hidden)]
 pub use transport::{fuzz_frames, fuzz_request, fuzz_response, fuzz_seeds};

@@ -6,11 +6,12 @@
 use crate::cli::recover::{self, Recover};
 use crate::cli::render::{DOT, bytes, counted, duration, grid};
 use crate::cli::screen::Screen;
-use crate::cli::{ADDRESS_DEFAULT, Stop};
+use crate::cli::{ADDRESS_DEFAULT, Stop, TlsArguments};
 use crate::error::{Error, ErrorKind, Result};
 use crate::node::environment::Environment;
-use crate::overview::{DESCRIBE_LIMIT, NodeFacts, Overview, ReplicaFacts, TabletFacts, hex};
-use crate::rpc::client::url;
+use crate::overview::{
+    DESCRIBE_LIMIT, NodeFacts, Overview, ReplicaFacts, TabletFacts, bytes_of, hex,
+};
 use crate::rpc::cluster::Contacts;
 use crate::rpc::proto::{self, change_request::Change};
 use clap::{Args, Subcommand};
@@ -45,6 +46,8 @@ pub(super) struct At {
     /// Addresses of nodes of the cluster, separated by commas; the first that answers is asked
     #[arg(long, value_name = "ADDR,..", default_value = ADDRESS_DEFAULT, env = "CHATDB_AT")]
     at: String,
+    #[command(flatten)]
+    tls: TlsArguments,
 }
 
 #[derive(Debug, Args)]
@@ -117,8 +120,21 @@ pub(super) struct Replication {
     wait: bool,
 }
 
+impl Cluster {
+    fn tls(&self) -> &TlsArguments {
+        match self {
+            Self::Status(it) => &it.at.tls,
+            Self::Move(it) => &it.at.tls,
+            Self::Drain(it) | Self::Undrain(it) | Self::Replace(it) => &it.at.tls,
+            Self::Split(it) => &it.at.tls,
+            Self::Replication(it) => &it.at.tls,
+            Self::Recover(it) => &it.tls,
+        }
+    }
+}
+
 pub(super) async fn run(command: Cluster, screen: &Screen) -> std::result::Result<(), Stop> {
-    let contacts = Contacts::new(&Environment::system().network);
+    let contacts = Contacts::new(&Environment::secured(command.tls().identity()?).network);
     match command {
         Cluster::Status(arguments) => {
             let view = take(&contacts, &arguments.at).await?;
@@ -226,7 +242,7 @@ async fn decide(
 async fn take(contacts: &Contacts, at: &At) -> Result<Overview> {
     let mut last = Error::invalid("--at names no address");
     for address in at.at.split(',').map(str::trim).filter(|it| !it.is_empty()) {
-        let address = url(address);
+        let address = contacts.url(address)?;
         match contacts.describe(&address, DESCRIBE_LIMIT).await {
             Ok(whole) => return Ok(Overview::around(contacts, address, whole).await),
             Err(error) => last = error,
@@ -267,7 +283,7 @@ fn moved(view: &Overview, arguments: &Move) -> Result<proto::PlaceTablet> {
     })
 }
 
-fn text(view: &Overview, width: usize) -> String {
+pub(super) fn text(view: &Overview, width: usize) -> String {
     let whole = &view.whole;
     let nodes = view.nodes();
     let alive = nodes.iter().filter(|node| node.uptime_ms.is_some()).count();
@@ -349,7 +365,7 @@ fn tablet_row(tablet: &TabletFacts) -> Vec<String> {
     ]
 }
 
-fn json(view: &Overview) -> serde_json::Value {
+pub(super) fn json(view: &Overview) -> serde_json::Value {
     let whole = &view.whole;
     let nodes = whole.nodes.iter().map(|node| {
         let place = node.place.clone().unwrap_or_default();
@@ -366,7 +382,7 @@ fn json(view: &Overview) -> serde_json::Value {
             json!({
                 "node": replica.node, "generation": replica.generation, "leaving": replica.leaving,
                 "applied_index": local.map(|local| local.applied_index),
-                "bytes": local.map(|local| local.sstable_bytes + local.memtable_bytes),
+                "bytes": local.map(bytes_of),
             })
         });
         json!({

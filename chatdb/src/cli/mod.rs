@@ -12,6 +12,7 @@ mod query;
 mod recover;
 pub(crate) mod render;
 mod screen;
+mod secured;
 mod serve;
 mod session;
 pub mod settings;
@@ -22,6 +23,7 @@ mod tablet;
 
 use crate::cli::connect::Target;
 use crate::cli::screen::Screen;
+pub use crate::cli::secured::{TlsArguments, tls_files};
 use crate::cli::settings::Asked;
 use crate::db::options::{ClusterOptions, EmbeddedOptions};
 use crate::db::statement::Consistency;
@@ -94,6 +96,8 @@ struct Serve {
     storage: Storage,
     #[command(flatten)]
     membership: Membership,
+    #[command(flatten)]
+    tls: TlsArguments,
     /// Also serve /metrics (Prometheus) and /healthz over HTTP, for example on 127.0.0.1:7401. Without
     /// a password: whoever reaches the address can read them
     #[arg(long, value_name = "ADDR", env = "CHATDB_METRICS_LISTEN")]
@@ -159,9 +163,10 @@ struct Membership {
 }
 
 impl Membership {
-    fn options(&self, grpc: SocketAddr) -> Option<ClusterOptions> {
+    fn options(&self, grpc: SocketAddr, is_secured: bool) -> Option<ClusterOptions> {
         let listen = self.node_listen?;
         let rpc = self.advertise.clone().unwrap_or_else(|| grpc.to_string());
+        let url = |address: &str| url(address, is_secured);
         let mut options = ClusterOptions::new(listen, url(&rpc));
         if let Some(address) = &self.node_advertise {
             options.node_address.clone_from(address);
@@ -375,6 +380,12 @@ pub fn main() -> ExitCode {
     // A read of a file that does not come to an end must not keep the process.
     runtime.shutdown_timeout(THREADS_LIMIT);
     exit(outcome, &screen)
+}
+
+/// The cluster as `cluster status` shows it, for a person and for a program.
+pub(crate) fn shown(view: &crate::overview::Overview) -> (String, String) {
+    const WIDTH: usize = 100;
+    (cluster::text(view, WIDTH), cluster::json(view).to_string())
 }
 
 /// The exit status of an outcome; says why it failed.

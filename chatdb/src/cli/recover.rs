@@ -2,9 +2,9 @@
 //!
 //! Without `--yes` it only tells what would become of each group, and changes nothing.
 
-use crate::cli::Stop;
 use crate::cli::render::{DOT, counted, grid, plain};
 use crate::cli::screen::Screen;
+use crate::cli::{Stop, TlsArguments};
 use crate::error::{Error, ErrorKind, Result};
 use crate::node::recover::Recovery;
 use crate::overview::DESCRIBE_LIMIT;
@@ -26,6 +26,8 @@ pub(super) struct Recover {
     /// Groups of which other replicas are left too, and this one has the newest last entry
     #[arg(long, value_name = "GROUP,..", value_delimiter = ',')]
     newest: Vec<u64>,
+    #[command(flatten)]
+    pub(super) tls: TlsArguments,
     /// Do it; without this it is only told
     #[arg(long)]
     yes: bool,

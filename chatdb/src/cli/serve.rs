@@ -18,8 +18,11 @@ pub(crate) async fn run(arguments: Serve, screen: &Screen) -> std::result::Resul
     let mut interrupt = on(SignalKind::interrupt())?;
     let mut terminate = on(SignalKind::terminate())?;
     let mut options = arguments.storage.options(&arguments.data);
+    options.tls = arguments.tls.files()?;
     options.replication = arguments.membership.replication;
-    options.cluster = arguments.membership.options(arguments.grpc);
+    options.cluster = arguments
+        .membership
+        .options(arguments.grpc, options.tls.is_some());
     let db = Db::open(options).await?;
     let server = db.serve(arguments.grpc).await?;
     let metrics = match arguments.metrics_listen {
@@ -29,7 +32,7 @@ pub(crate) async fn run(arguments: Serve, screen: &Screen) -> std::result::Resul
     let status = db.status().await?;
     let took = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
     let facts = [
-        format!("chatdb is ready: http://{}", server.address()),
+        format!("chatdb is ready: {}", server.url()),
         format!("node n{}", status.node),
         arguments.data.display().to_string(),
         counted(status.tablets.len() as u64, "tablet"),

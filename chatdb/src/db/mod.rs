@@ -9,9 +9,9 @@ use crate::db::options::{ConnectOptions, EmbeddedOptions};
 use crate::db::statement::Statement;
 use crate::db::status::{Schema, Status};
 use crate::error::{Error, Result};
-use crate::node::Node;
 use crate::node::environment::Environment;
 use crate::node::network::Network;
+use crate::node::{Node, blocking};
 use crate::overview::page;
 use crate::result::ResultSet;
 use crate::rpc::client::RemoteDb;
@@ -21,6 +21,7 @@ use crate::telemetry::{NodeCollector, NodeMetrics};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use prometheus_client::registry::Registry;
+use raft::Tls;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -39,7 +40,11 @@ enum Form {
 impl Db {
     /// Opens the database of a directory in this process. `Conflict` when another process has it.
     pub async fn open(options: EmbeddedOptions) -> Result<Self> {
-        Self::open_in(options, Environment::system()).await
+        let certificate = match options.tls.clone() {
+            Some(files) => Some(blocking(move || Ok(Tls::node(files)?)).await?),
+            None => None,
+        };
+        Self::open_in(options, Environment::secured(certificate)).await
     }
 
     pub(crate) async fn open_in(
@@ -63,7 +68,12 @@ impl Db {
 
     /// Connects with options.
     pub async fn connect_with(options: &ConnectOptions) -> Result<Self> {
-        Self::connect_over(options, &Environment::system().network).await
+        let certificate = match options.tls.clone() {
+            Some(files) => Some(blocking(move || Ok(Tls::client(files)?)).await?),
+            None => None,
+        };
+        let network = Environment::secured(certificate).network;
+        Self::connect_over(options, &network).await
     }
 
     pub(crate) async fn connect_over(

@@ -1,6 +1,7 @@
 //! Settings of an embedded database, with their defaults in one place.
 
 use crate::rpc::limits::CALL_TIMEOUT;
+use raft::TlsFiles;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -54,6 +55,8 @@ pub struct EmbeddedOptions {
     pub replication: u32,
     /// How other nodes reach this one; without it the database is of one node.
     pub cluster: Option<ClusterOptions>,
+    /// The certificate of this node: with it all its connections are TLS, without it none is.
+    pub tls: Option<TlsFiles>,
 }
 
 /// A node's place in a cluster of several.
@@ -108,6 +111,7 @@ impl EmbeddedOptions {
             stale_reads: Duration::from_secs(10),
             replication: 3,
             cluster: None,
+            tls: None,
         }
     }
 }
@@ -126,6 +130,8 @@ pub struct ConnectOptions {
     pub endpoints: Vec<String>,
     /// How long one request may take with all its attempts, 30 s by default.
     pub deadline: Duration,
+    /// The certificate of this client: with it all connections are TLS, without it none is.
+    pub tls: Option<TlsFiles>,
 }
 
 impl ConnectOptions {
@@ -134,6 +140,7 @@ impl ConnectOptions {
         Self {
             endpoints: endpoints.into_iter().map(Into::into).collect(),
             deadline: CALL_TIMEOUT,
+            tls: None,
         }
     }
 

@@ -26,12 +26,13 @@ use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_64;
 
 pub use crate::rpc::fuzz::message;
+pub use crate::rpc::fuzz_peer::peer;
 
 /// An entry point: the bytes in, whether anything was accepted out.
 pub type Target = fn(&[u8]) -> bool;
 
 /// Every entry point under the name of its fuzz target and of its directory of seeds.
-pub const TARGETS: [(&str, Target); 10] = [
+pub const TARGETS: [(&str, Target); 11] = [
     ("statement", statement),
     ("value", value),
     ("command", command),
@@ -42,6 +43,7 @@ pub const TARGETS: [(&str, Target); 10] = [
     ("cursor", cursor),
     ("group0", group0),
     ("message", message),
+    ("peer", peer),
 ];
 
 /// Any text as CQL: a statement that prints back to itself, or an error.

@@ -11,17 +11,18 @@ use crate::db::statement::Statement;
 use crate::group0::{
     NodePlace, NodeRecord, NodeState, SystemCommand, SystemState, Topology, encode_outcome,
 };
+use crate::node::cluster::Description;
 use crate::result::{ColumnSpec, Position, ResultSet};
 use crate::rpc::fuzz::samples;
 use crate::schema::DdlCommand;
 use crate::stream::cursor::{Cursor, Place};
 use crate::stream::event::{ChangeEvent, ChangeKind, StreamItem};
 use crate::tablet::{Owner, Store};
-use crate::{DataType, Error, ScalarType, Value, encoding};
+use crate::{DataType, Error, ScalarType, TabletStatus, Value, encoding};
 use bytes::Bytes;
 use lsm::ordered::Order;
 use raft::{LeaderId, LogId, NodeId};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -114,6 +115,9 @@ fn seeds() -> Seeds {
     group0_seeds(&mut seeds);
     for (number, bytes) in samples().into_iter().enumerate() {
         seeds.add("message", &number, bytes);
+    }
+    for (number, bytes) in crate::rpc::fuzz_peer::samples().into_iter().enumerate() {
+        seeds.add("peer", &number, bytes);
     }
     seeds
 }
@@ -312,6 +316,34 @@ fn sample_commands() -> Vec<SystemCommand> {
         },
         SystemCommand::SetReplication(5),
     ]
+}
+
+/// A write command as a log has it.
+pub(crate) fn written() -> Bytes {
+    write(&fixture().catalog, WRITES[0])
+}
+
+/// A cluster of three as its first node knows it.
+pub(crate) fn description() -> Description {
+    let local = TabletStatus {
+        group: 1,
+        applied_index: 90,
+        flushed_index: 70,
+        sstable_bytes: 1 << 20,
+        ..TabletStatus::default()
+    };
+    Description {
+        cluster_id: 0xabc,
+        node: NodeId(1),
+        index: 12,
+        leader: Some(NodeId(1)),
+        voters: BTreeSet::from([1, 2, 3].map(NodeId)),
+        topology: Arc::new(sample_topology()),
+        tablets: BTreeMap::from([(1, (Some(NodeId(1)), local))]),
+        uptime_ms: 90_000,
+        log_bytes: 1 << 24,
+        disk: Some((1 << 30, 1 << 33)),
+    }
 }
 
 /// A statement, a result and an item with a value of every type.

@@ -5,7 +5,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::node::network::{Network, Sockets};
 use lsm::log::LogOptions;
 use lsm::vfs::{Lock, OsVfs, Vfs};
-use raft::{Clock, LogDriver};
+use raft::{Clock, LogDriver, Tls};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -23,12 +23,18 @@ pub(crate) struct Environment {
 }
 
 impl Environment {
-    /// The operating system.
+    /// The operating system, in the clear.
+    #[cfg(test)]
     pub(crate) fn system() -> Self {
+        Self::secured(None)
+    }
+
+    /// The operating system, with a certificate for all connections.
+    pub(crate) fn secured(certificate: Option<Arc<Tls>>) -> Self {
         Self {
             vfs: Arc::new(OsVfs),
             clock: Clock::system(),
-            network: Arc::new(Sockets),
+            network: Arc::new(Sockets { certificate }),
             log_driver: LogDriver::Thread,
             log: LogOptions::default(),
         }

@@ -79,7 +79,7 @@ use lsm::log::Log;
 use lsm::vfs::Lock;
 use parking_lot::Mutex;
 use quick_cache::sync::Cache;
-use raft::{Group, Host, NodeId};
+use raft::{Group, Host, NodeId, Tls};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -89,6 +89,7 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 pub(crate) use numbers::TabletNumbers;
+pub(crate) use open::blocking;
 
 /// How long a subscription waits for tablets that this node does not hear of yet, and how often it
 /// looks.
@@ -167,6 +168,11 @@ impl Node {
 
     pub(crate) fn id(&self) -> NodeId {
         self.id
+    }
+
+    /// What this node shows to others, if its connections are TLS.
+    pub(crate) fn certificate(&self) -> Option<&Arc<Tls>> {
+        self.environment.network.certificate()
     }
 
     pub(crate) fn cluster_id(&self) -> u128 {

@@ -2,8 +2,9 @@
 
 use crate::db::options::ClusterOptions;
 use crate::error::{Error, ErrorKind, Result};
+use crate::rpc::way::Dial;
 use futures::future::BoxFuture;
-use raft::{NodeId, TcpOptions, TcpTransport, Transport};
+use raft::{NodeId, TcpOptions, TcpTransport, Tls, Transport};
 use std::fmt;
 use std::sync::Arc;
 use tokio::net::TcpListener;
@@ -19,6 +20,11 @@ pub(crate) trait Network: fmt::Debug + Send + Sync + 'static {
         greeting: u64,
         node: NodeId,
     ) -> BoxFuture<'a, Result<Door>>;
+
+    /// What this process shows to others, if its connections are TLS.
+    fn certificate(&self) -> Option<&Arc<Tls>> {
+        None
+    }
 
     /// A line to a gRPC service that is connected when it is first used, and again when it broke.
     fn line(&self, to: &Endpoint) -> Channel;
@@ -50,9 +56,11 @@ pub(crate) struct Door {
 /// Ends when it is dropped.
 pub(crate) type Serving = AbortOnDropHandle<raft::Result<()>>;
 
-/// The network of the operating system.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Sockets;
+/// The network of the operating system: in the clear, or with a certificate under TLS only.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Sockets {
+    pub(crate) certificate: Option<Arc<Tls>>,
+}
 
 impl Network for Sockets {
     fn open<'a>(
@@ -66,7 +74,9 @@ impl Network for Sockets {
             let listener = TcpListener::bind(listen).await.map_err(|cause| {
                 Error::new(ErrorKind::Io, format!("cannot listen on {listen}")).with_source(cause)
             })?;
-            let transport = TcpTransport::new(TcpOptions::new(greeting, node));
+            let mut options = TcpOptions::new(greeting, node);
+            options.tls.clone_from(&self.certificate);
+            let transport = TcpTransport::new(options);
             let serving = Arc::clone(&transport);
             let serving = tokio::spawn(async move { serving.serve(listener).await });
             Ok(Door {
@@ -76,16 +86,28 @@ impl Network for Sockets {
         })
     }
 
+    fn certificate(&self) -> Option<&Arc<Tls>> {
+        self.certificate.as_ref()
+    }
+
     fn line(&self, to: &Endpoint) -> Channel {
-        to.connect_lazy()
+        match &self.certificate {
+            Some(tls) => to.connect_with_connector_lazy(Dial::new(tls)),
+            None => to.connect_lazy(),
+        }
     }
 
     fn connect(
         &self,
         to: &Endpoint,
     ) -> BoxFuture<'static, std::result::Result<Channel, tonic::transport::Error>> {
-        let to = to.clone();
-        Box::pin(async move { to.connect().await })
+        let (to, certificate) = (to.clone(), self.certificate.clone());
+        Box::pin(async move {
+            match certificate {
+                Some(tls) => to.connect_with_connector(Dial::new(&tls)).await,
+                None => to.connect().await,
+            }
+        })
     }
 }
 

@@ -343,7 +343,7 @@ async fn begin(parts: &Parts, options: &EmbeddedOptions) -> Result<()> {
 }
 
 /// Runs a blocking step on a thread that may block; here, where there is only one.
-pub(super) async fn blocking<T: Send + 'static>(
+pub(crate) async fn blocking<T: Send + 'static>(
     step: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {
     if !raft::may_block() {

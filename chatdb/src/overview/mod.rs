@@ -88,6 +88,16 @@ pub(crate) struct Trouble {
 }
 
 impl Overview {
+    /// What there would be to see if every node said the same.
+    pub(crate) fn told_by_all(whole: proto::DescribeResponse) -> Self {
+        let nodes = whole.nodes.iter();
+        Self {
+            address: String::new(),
+            own: nodes.map(|node| (node.node, Ok(whole.clone()))).collect(),
+            whole,
+        }
+    }
+
     /// Asks every node of itself, all at the same time.
     pub(crate) async fn around(
         contacts: &Contacts,
@@ -180,11 +190,13 @@ impl Overview {
             address: place.rpc_address,
             tablets: held.clone().count(),
             leads: held.clone().filter(|(_, replica)| replica.leads).count(),
-            bytes: local.map(|it| it.sstable_bytes + it.memtable_bytes).sum(),
+            bytes: local.map(bytes_of).fold(0, u64::saturating_add),
             role,
             uptime_ms: said.map(|said| said.uptime_ms),
             version: said.map_or_else(String::new, |said| said.version.clone()),
-            behind: held.map(|(_, replica)| replica.behind).sum(),
+            behind: held
+                .map(|(_, replica)| replica.behind)
+                .fold(0, u64::saturating_add),
             log_bytes: said.map_or(0, |said| said.log_bytes),
             disk: said
                 .filter(|said| said.disk_bytes > 0)
@@ -218,7 +230,7 @@ impl Overview {
                 is_settled: tablet.settled,
                 applied: most,
                 behind: most - least,
-                bytes: local.map(|it| it.sstable_bytes + it.memtable_bytes),
+                bytes: local.map(bytes_of),
             }
         };
         self.whole.tablets.iter().map(facts).collect()
@@ -286,6 +298,11 @@ impl Overview {
         }
         troubles
     }
+}
+
+/// What a replica takes, as its node says.
+pub(crate) fn bytes_of(local: &proto::TabletStatus) -> u64 {
+    local.sstable_bytes.saturating_add(local.memtable_bytes)
 }
 
 /// Bytes as hexadecimal digits.

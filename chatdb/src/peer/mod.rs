@@ -15,7 +15,7 @@ pub(crate) mod service;
 use crate::db::statement::Statement;
 use crate::error::{Error, ErrorKind, Result};
 use crate::group0::{NodeState, System};
-use crate::node::backlog::{Told, ToldEvent};
+use crate::node::backlog::Told;
 use crate::node::network::Network;
 use crate::result::ResultSet;
 use crate::rpc::client::channel;
@@ -24,6 +24,7 @@ use crate::rpc::error::from_status;
 use crate::rpc::limits::{REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX};
 use crate::rpc::proto;
 use crate::rpc::proto::peer_client::PeerClient;
+use crate::rpc::told::told_from;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use raft::NodeId;
@@ -138,17 +139,7 @@ impl Peers {
                 return Err(Error::new(ErrorKind::Unavailable, message));
             }
         };
-        let events = response.events.into_iter().map(|event| ToldEvent {
-            index: event.index,
-            number: event.number,
-            timestamp_us: event.timestamp_us,
-            command: event.command,
-        });
-        Ok(Told {
-            upto: response.upto,
-            oldest: response.oldest,
-            events: events.collect(),
-        })
+        told_from(from, response)
     }
 
     /// Sends an ephemeral event to every other node, some time soon or never. Does not wait.

@@ -2,12 +2,11 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::node::Node;
-use crate::rpc::convert::{result_to, statement_from};
+use crate::rpc::convert::result_to;
 use crate::rpc::error::to_status;
-use crate::rpc::limits::BATCH_STATEMENTS_MAX;
 use crate::rpc::proto;
 use crate::rpc::proto::peer_server::Peer;
-use crate::rpc::proto::statement::Source;
+use crate::rpc::told::forwarded;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -50,19 +49,7 @@ impl PeerService {
 
     async fn run(&self, request: proto::ForwardRequest) -> Result<proto::ExecuteResponse> {
         self.check(request.caller.as_ref())?;
-        let count = request.statements.len();
-        if count == 0 || count > BATCH_STATEMENTS_MAX {
-            return Err(Error::invalid(format!(
-                "a request has 1 to {BATCH_STATEMENTS_MAX} statements, not {count}"
-            )));
-        }
-        let statements = request.statements.into_iter().map(|mut wire| {
-            let Some(Source::Text(text)) = wire.source.take() else {
-                return Err(Error::invalid("a forwarded statement has no text"));
-            };
-            statement_from(wire, text)
-        });
-        let statements = statements.collect::<Result<Vec<_>>>()?;
+        let statements = forwarded(request.statements)?;
         let result = self
             .node
             .execute_forwarded(request.group, request.system_index, statements)

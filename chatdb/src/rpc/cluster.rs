@@ -1,21 +1,24 @@
 //! The gRPC door of cluster management: joining, describing, changing, and decisions between nodes.
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::group0::{NodePlace, NodeState, SystemCommand};
+use crate::group0::NodePlace;
 use crate::node::Node;
 use crate::node::cluster::{Description, Joined};
 use crate::node::decide::Decided;
 use crate::node::network::Network;
-use crate::rpc::client::channel;
+use crate::rpc::client::{channel, named};
 use crate::rpc::convert_stream::tablet_to;
 use crate::rpc::error::{from_status, to_status};
 use crate::rpc::limits::CALL_TIMEOUT;
 use crate::rpc::proto;
 use crate::rpc::proto::cluster_client::ClusterClient;
 use crate::rpc::proto::cluster_server::Cluster;
+use crate::rpc::told::{
+    change_from, description, joined_from, number, place_from, place_to, state_to,
+};
+use crate::rpc::way::check_node;
 use bytes::Bytes;
 use parking_lot::Mutex;
-use raft::NodeId;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,6 +60,11 @@ impl Contacts {
         Ok(ClusterClient::new(channel))
     }
 
+    /// The address that somebody gave, with a scheme; `Invalid` if it cannot be called so.
+    pub(crate) fn url(&self, address: &str) -> Result<String> {
+        named(address, &self.network)
+    }
+
     /// Asks a node to take another one in.
     pub(crate) async fn join(
         &self,
@@ -70,15 +78,7 @@ impl Contacts {
         };
         let mut client = self.client(address)?;
         let response = within(CALL_TIMEOUT, client.join(request)).await?;
-        let nodes = response.nodes.into_iter().map(|node| {
-            let place = node.place.unwrap_or_default();
-            (NodeId(node.node), place.node_address)
-        });
-        Ok(Joined {
-            cluster_id: number(&response.cluster_id)?,
-            node: NodeId(response.node),
-            nodes: nodes.collect(),
-        })
+        joined_from(response)
     }
 
     /// Has a node decide a command of group 0.
@@ -117,7 +117,7 @@ impl Contacts {
         limit: Duration,
     ) -> Result<proto::DescribeResponse> {
         let mut client = self.client(address)?;
-        within(limit, client.describe(proto::DescribeRequest {})).await
+        description(within(limit, client.describe(proto::DescribeRequest {})).await?)
     }
 
     /// Asks for a change of nodes or tablets.
@@ -149,47 +149,6 @@ async fn within<T>(
     }
 }
 
-fn number(bytes: &[u8]) -> Result<u128> {
-    let bytes: [u8; 16] = bytes
-        .try_into()
-        .map_err(|_| Error::invalid("the number of a cluster or installation has 16 bytes"))?;
-    Ok(u128::from_be_bytes(bytes))
-}
-
-fn place_to(place: NodePlace) -> proto::NodePlace {
-    proto::NodePlace {
-        node_address: place.node_address,
-        rpc_address: place.rpc_address,
-        zone: place.zone,
-        region: place.region,
-    }
-}
-
-fn place_from(place: proto::NodePlace) -> NodePlace {
-    NodePlace {
-        node_address: place.node_address,
-        rpc_address: place.rpc_address,
-        zone: place.zone,
-        region: place.region,
-    }
-}
-
-fn state_to(state: NodeState) -> proto::NodeState {
-    match state {
-        NodeState::Up => proto::NodeState::Up,
-        NodeState::Draining => proto::NodeState::Draining,
-        NodeState::Gone => proto::NodeState::Gone,
-    }
-}
-
-fn state_from(state: proto::NodeState) -> NodeState {
-    match state {
-        proto::NodeState::Up => NodeState::Up,
-        proto::NodeState::Draining => NodeState::Draining,
-        proto::NodeState::Gone => NodeState::Gone,
-    }
-}
-
 /// The server's half.
 #[derive(Debug)]
 pub(crate) struct ClusterService {
@@ -205,7 +164,7 @@ impl ClusterService {
 
     async fn take_in(&self, request: proto::JoinRequest) -> Result<proto::JoinResponse> {
         let installation = number(&request.installation)?;
-        let place = place_from(request.place.unwrap_or_default());
+        let place = place_from(request.place)?;
         let node = self.node.take_in(installation, place).await?;
         let described = described(&self.node.describe());
         Ok(proto::JoinResponse {
@@ -225,33 +184,14 @@ impl ClusterService {
     }
 
     async fn changed(&self, request: proto::ChangeRequest) -> Result<proto::ChangeResponse> {
-        use proto::change_request::Change;
-        let command = match request.change {
-            Some(Change::Node(change)) => SystemCommand::SetNodeState {
-                node: NodeId(change.node),
-                state: state_from(change.state()),
-            },
-            Some(Change::Tablet(change)) => SystemCommand::Place {
-                group: change.group,
-                version: change.version,
-                nodes: change.nodes.into_iter().map(NodeId).collect(),
-            },
-            Some(Change::Replication(count)) => SystemCommand::SetReplication(count),
-            Some(Change::Split(change)) => SystemCommand::Split {
-                group: change.group,
-                version: change.version,
-                at: change.at,
-            },
-            None => return Err(Error::invalid("the change is missing")),
-        };
-        self.node.change(command).await?;
+        self.node.change(change_from(request)?).await?;
         Ok(proto::ChangeResponse {})
     }
 }
 
 /// A description as it is sent.
-pub(crate) fn described(description: &Description) -> proto::DescribeResponse {
-    let topology = &description.topology;
+pub(crate) fn described(told: &Description) -> proto::DescribeResponse {
+    let topology = &told.topology;
     let nodes = topology
         .nodes
         .iter()
@@ -259,7 +199,7 @@ pub(crate) fn described(description: &Description) -> proto::DescribeResponse {
             node: id.0,
             place: Some(place_to(record.place.clone())),
             state: state_to(record.state).into(),
-            votes: description.voters.contains(id),
+            votes: told.voters.contains(id),
         });
     let tablets = topology.tablets.iter().map(|record| {
         let replica = |leaving| {
@@ -270,7 +210,7 @@ pub(crate) fn described(description: &Description) -> proto::DescribeResponse {
             }
         };
         let staying = record.replicas.iter().map(replica(false));
-        let local = description.tablets.get(&record.range.group);
+        let local = told.tablets.get(&record.range.group);
         proto::ClusterTablet {
             group: record.range.group,
             first_token: record.range.first,
@@ -285,18 +225,18 @@ pub(crate) fn described(description: &Description) -> proto::DescribeResponse {
             local: local.map(|local| tablet_to(&local.1)),
         }
     });
-    let (disk_free_bytes, disk_bytes) = description.disk.unwrap_or_default();
+    let (disk_free_bytes, disk_bytes) = told.disk.unwrap_or_default();
     proto::DescribeResponse {
-        cluster_id: Bytes::copy_from_slice(&description.cluster_id.to_be_bytes()),
-        node: description.node.0,
+        cluster_id: Bytes::copy_from_slice(&told.cluster_id.to_be_bytes()),
+        node: told.node.0,
         replication: topology.replication,
-        index: description.index,
-        leader: description.leader.map_or(0, |node| node.0),
+        index: told.index,
+        leader: told.leader.map_or(0, |node| node.0),
         nodes: nodes.collect(),
         tablets: tablets.collect(),
-        uptime_ms: description.uptime_ms,
+        uptime_ms: told.uptime_ms,
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        log_bytes: description.log_bytes,
+        log_bytes: told.log_bytes,
         disk_free_bytes,
         disk_bytes,
     }
@@ -314,6 +254,7 @@ impl Cluster for ClusterService {
         &self,
         request: Request<proto::JoinRequest>,
     ) -> std::result::Result<Response<proto::JoinResponse>, Status> {
+        check_node(self.node.certificate().is_some(), &request)?;
         answer(self.take_in(request.into_inner()).await)
     }
 
@@ -335,6 +276,7 @@ impl Cluster for ClusterService {
         &self,
         request: Request<proto::DecideRequest>,
     ) -> std::result::Result<Response<proto::DecideResponse>, Status> {
+        check_node(self.node.certificate().is_some(), &request)?;
         answer(self.decided(request.into_inner()).await)
     }
 
@@ -342,6 +284,7 @@ impl Cluster for ClusterService {
         &self,
         request: Request<proto::NewestRequest>,
     ) -> std::result::Result<Response<proto::NewestResponse>, Status> {
+        check_node(self.node.certificate().is_some(), &request)?;
         let asked = async {
             let cluster_id = number(&request.into_inner().cluster_id)?;
             let index = self.node.newest_for(cluster_id).await?;

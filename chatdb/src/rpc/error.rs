@@ -115,6 +115,11 @@ pub(crate) fn from_status(status: &Status) -> Error {
         let text = one_line(status.message());
         let message = match status.code() {
             Code::Unavailable => format!("the node does not answer: {text}"),
+            _ if text.starts_with("h2 protocol error") => {
+                let message =
+                    format!("what answers does not speak gRPC so; it may only take TLS: {text}");
+                return Error::new(ErrorKind::Unknown, message);
+            }
             code => format!("{text} (gRPC {code:?})"),
         };
         if never_left(status) {

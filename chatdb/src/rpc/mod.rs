@@ -1,15 +1,21 @@
 //! The gRPC door: server, client, and the conversions and error codes that both share.
 
+#[cfg(test)]
+#[path = "../../../raft/tests/it/certificates.rs"]
+mod certificates;
 pub(crate) mod client;
 pub(crate) mod cluster;
 pub(crate) mod convert;
 mod convert_stream;
 pub(crate) mod error;
 pub(crate) mod fuzz;
+pub(crate) mod fuzz_peer;
 pub(crate) mod limits;
 mod pipeline;
 pub(crate) mod server;
 pub(crate) mod subscribe;
+pub(crate) mod told;
+pub(crate) mod way;
 
 /// Messages and services generated from `proto/chatdb/v1`.
 #[expect(

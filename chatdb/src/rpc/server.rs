@@ -15,6 +15,7 @@ use crate::rpc::proto;
 use crate::rpc::proto::cluster_server::ClusterServer;
 use crate::rpc::proto::database_server::{Database, DatabaseServer};
 use crate::rpc::proto::peer_server::PeerServer;
+use crate::rpc::way::{check_node, incoming};
 use crate::stream::cursor::Cursor;
 use crate::stream::subscription::{Interest, SubscribeOptions, Subscription};
 use crate::telemetry::Call;
@@ -29,8 +30,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
-use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::server::Connected;
 use tonic::{Request, Response, Status, Streaming};
 use xxhash_rust::xxh3::xxh3_128;
@@ -42,6 +43,7 @@ const STOP_LIMIT: Duration = Duration::from_secs(4);
 #[derive(Debug)]
 pub struct Server {
     address: SocketAddr,
+    scheme: &'static str,
     retired: CancellationToken,
     stop: CancellationToken,
     task: JoinHandle<std::result::Result<(), tonic::transport::Error>>,
@@ -54,7 +56,8 @@ impl Server {
         };
         let listener = TcpListener::bind(listen).await.map_err(cannot)?;
         let address = listener.local_addr().map_err(cannot)?;
-        Self::over(db, address, TcpListenerStream::new(listener)).await
+        let certificate = db.node().and_then(|node| node.certificate().cloned());
+        Self::over(db, address, incoming(listener, certificate)).await
     }
 
     /// The server that takes these connections, to `address`.
@@ -66,6 +69,7 @@ impl Server {
     where
         C: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
     {
+        let is_secured = db.node().is_some_and(|node| node.certificate().is_some());
         let (retired, stop) = (CancellationToken::new(), CancellationToken::new());
         let service = Service {
             db: db.clone(),
@@ -85,12 +89,16 @@ impl Server {
                 .max_decoding_message_size(REQUEST_BYTES_MAX)
         });
         let peer = db.node().map(|node| {
-            PeerServer::new(PeerService::new(node, stop.clone()))
+            let is_secured = node.certificate().is_some();
+            let service = PeerServer::new(PeerService::new(node, stop.clone()))
                 .max_decoding_message_size(REQUEST_BYTES_MAX)
-                .max_encoding_message_size(RESPONSE_BYTES_MAX)
+                .max_encoding_message_size(RESPONSE_BYTES_MAX);
+            InterceptedService::new(service, move |request: Request<()>| {
+                check_node(is_secured, &request)?;
+                Ok(request)
+            })
         });
         let router = tonic::transport::Server::builder()
-            .tcp_nodelay(true)
             .http2_keepalive_interval(Some(Duration::from_secs(20)))
             .add_service(reflection)
             .add_service(health)
@@ -105,6 +113,7 @@ impl Server {
         let task = tokio::spawn(router.serve_with_incoming_shutdown(connections, stopped));
         Ok(Self {
             address,
+            scheme: if is_secured { "https" } else { "http" },
             retired,
             stop,
             task,
@@ -120,6 +129,11 @@ impl Server {
     /// Where it listens; the port that was chosen when 0 was asked for.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where it listens, with the scheme that says whether it uses TLS.
+    pub fn url(&self) -> String {
+        format!("{}://{}", self.scheme, self.address)
     }
 
     /// Ends the subscriptions, lets running calls finish for up to four seconds and stops. Calls that

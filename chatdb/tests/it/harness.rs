@@ -56,8 +56,19 @@ impl Serving {
 
     /// The same with these options.
     pub(crate) fn start_with(data: &Path, options: &[&str]) -> Self {
+        Self::spawn(chatdb(), data, options)
+    }
+
+    /// The same of another program.
+    pub(crate) fn start_program(program: &Path, data: &Path, options: &[&str]) -> Self {
+        let mut command = Command::new(program);
+        command.env("NO_COLOR", "1").env("CHATDB_LOG", "warn");
+        Self::spawn(command, data, options)
+    }
+
+    fn spawn(mut program: Command, data: &Path, options: &[&str]) -> Self {
         let said = tempfile::tempfile().expect("a file");
-        let mut child = chatdb()
+        let mut child = program
             .args(["serve", "--data"])
             .arg(data)
             .args(options)
@@ -69,7 +80,10 @@ impl Serving {
         let mut lines = BufReader::new(child.stdout.take().expect("stdout is piped"));
         let mut line = String::new();
         lines.read_line(&mut line).expect("stdout can be read");
-        let Some(rest) = line.strip_prefix("chatdb is ready: http://") else {
+        let Some(rest) = line
+            .strip_prefix("chatdb is ready: http")
+            .map(|rest| rest.trim_start_matches('s').trim_start_matches("://"))
+        else {
             child.wait().expect("the process ends");
             panic!("not ready: {line:?}, {}", read_again(said));
         };

@@ -2,16 +2,20 @@
 
 #![expect(
     clippy::panic,
+    clippy::print_stdout,
     clippy::unwrap_used,
-    reason = "test helpers fail by panicking"
+    reason = "test helpers fail by panicking, and tell what they saw"
 )]
 
+#[path = "../../../raft/tests/it/certificates.rs"]
+mod certificates;
 mod cli_commands;
 mod cli_tablet;
 mod cluster;
 mod cluster_recover;
 mod cluster_requests;
 mod cluster_split;
+mod cluster_tls;
 mod command_codec;
 mod counters;
 mod cql_parser;

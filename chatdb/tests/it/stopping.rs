@@ -5,6 +5,7 @@ use crate::harness::{Serving, run};
 use chatdb::{
     ConnectOptions, Consistency, Db, ErrorKind, Statement, SubscribeOptions, Subscription, Value,
 };
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::{Duration, Instant};
@@ -26,14 +27,25 @@ pub(crate) struct Member {
 impl Member {
     /// A node that joins, or the first of a cluster whose tablets have so many replicas.
     pub(crate) fn start(join: Option<&str>, replication: usize) -> Self {
-        let address = free_address().to_string();
+        Self::start_with(join, replication, |_| Vec::new())
+    }
+
+    /// The same with more options, which may be about its two IPs.
+    pub(crate) fn start_with(
+        join: Option<&str>,
+        replication: usize,
+        more: impl FnOnce([IpAddr; 2]) -> Vec<String>,
+    ) -> Self {
+        let (grpc, node) = (free_address(), free_address());
+        let address = grpc.to_string();
         let mut options = vec![
             format!("--grpc={address}"),
-            format!("--node-listen={}", free_address()),
+            format!("--node-listen={node}"),
             format!("--tablets={TABLETS}"),
             format!("--replication={replication}"),
         ];
         options.extend(join.map(|other| format!("--join=http://{other}")));
+        options.extend(more([grpc.ip(), node.ip()]));
         let mut member = Self {
             process: None,
             data: TempDir::new().expect("a directory"),

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chatdb::Db;
-use chatdb::cli::Storage;
+use chatdb::cli::{Storage, tls_files};
+use chatdb::{ConnectOptions, Db, TlsFiles};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -55,6 +55,15 @@ pub(super) struct Args {
     /// commas between them
     #[arg(long, value_name = "URL,...", conflicts_with = "data", env = "FLUX_DB")]
     db: Option<String>,
+    /// Certificate in PEM for the connections of the database (--db, --db-listen): with it they are TLS
+    #[arg(long, value_name = "FILE", env = "FLUX_DB_TLS_CERTIFICATE")]
+    db_tls_certificate: Option<PathBuf>,
+    /// Key of the certificate, in PEM
+    #[arg(long, value_name = "FILE", env = "FLUX_DB_TLS_KEY")]
+    db_tls_key: Option<PathBuf>,
+    /// Certificates of the authorities that sign those of nodes and clients, in PEM
+    #[arg(long, value_name = "FILE", env = "FLUX_DB_TLS_AUTHORITY")]
+    db_tls_authority: Option<PathBuf>,
     /// Name of this instance, shown on its first page
     #[arg(long, value_name = "NAME", default_value = "Flux", env = "FLUX_NAME")]
     name: String,
@@ -78,15 +87,32 @@ pub(super) struct Args {
     storage: Storage,
 }
 
+impl Args {
+    /// The files for the connections of the database, if they are named.
+    fn tls(&self) -> chatdb::Result<Option<TlsFiles>> {
+        let named = [
+            &self.db_tls_certificate,
+            &self.db_tls_key,
+            &self.db_tls_authority,
+        ];
+        tls_files("--db-tls", named)
+    }
+}
+
 /// Serves until a signal says stop.
 pub(super) async fn run(args: Args) -> Result<()> {
     let listener = TcpListener::bind(args.listen).await.map_err(|error| {
         let message = format!("cannot listen on {}", args.listen);
         Error::new(ErrorKind::Io, message).because(error)
     })?;
-    let db = match &args.db {
-        Some(endpoint) => Db::connect(endpoint).await?,
-        None => Db::open(args.storage.options(&args.data)).await?,
+    let db = if let Some(endpoint) = &args.db {
+        let mut options = ConnectOptions::parse(endpoint);
+        options.tls = args.tls()?;
+        Db::connect_with(&options).await?
+    } else {
+        let mut options = args.storage.options(&args.data);
+        options.tls = args.tls()?;
+        Db::open(options).await?
     };
     let served = serve(&db, listener, args).await;
     let closed = db.close().await;

@@ -9,6 +9,7 @@ mod calls;
 mod inbound;
 mod snapshot_calls;
 mod tcp;
+mod tls;
 
 pub(crate) use calls::{Request, Response};
 pub use calls::{fuzz_request, fuzz_response, fuzz_seeds};
@@ -16,6 +17,7 @@ pub(crate) use inbound::{Callable, Members, members};
 pub use inbound::{Inbound, Session};
 pub(crate) use snapshot_calls::{SnapshotCall, SnapshotName};
 pub use tcp::{Address, TcpOptions, TcpTransport, fuzz_frames};
+pub use tls::{NODE_NAME, Protocol, Secured, Tls, TlsFiles};
 
 use std::fmt;
 use std::time::Duration;

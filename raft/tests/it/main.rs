@@ -7,6 +7,7 @@
 )]
 
 mod batching;
+mod certificates;
 mod cluster;
 mod durability;
 mod failover;
@@ -24,4 +25,5 @@ mod simulation;
 mod snapshots;
 mod support;
 mod survivor;
+mod tls;
 mod writers;

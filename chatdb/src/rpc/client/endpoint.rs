@@ -8,7 +8,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::node::environment::random;
 use crate::node::network::Network;
 use crate::rpc::client::pipeline::Pipeline;
-use crate::rpc::client::{Client, channel, url};
+use crate::rpc::client::{Client, channel, named};
 use crate::rpc::limits::{REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX};
 use crate::rpc::proto::database_client::DatabaseClient;
 use bytes::Bytes;
@@ -76,11 +76,12 @@ fn line(channel: Channel) -> (Channel, Client) {
 impl Endpoint {
     /// The endpoint of this address; connects when it is first used.
     pub(super) fn new(address: &str, network: &Arc<dyn Network>) -> Result<Self> {
-        let transport = channel(address)?;
+        let address = named(address, network)?;
+        let transport = channel(&address)?;
         Ok(Self {
             line: Mutex::new(line(network.line(&transport))),
             network: Arc::clone(network),
-            address: url(address),
+            address,
             transport,
             health: Mutex::default(),
             prepared: Cache::new(PREPARED_MAX),

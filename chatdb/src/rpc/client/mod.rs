@@ -70,17 +70,38 @@ struct Shared {
     routes: Routes,
 }
 
-pub(crate) fn url(address: &str) -> String {
+/// The address with a scheme.
+pub(crate) fn url(address: &str, is_secured: bool) -> String {
     if address.contains("://") {
-        address.to_owned()
-    } else {
-        format!("http://{address}")
+        return address.to_owned();
     }
+    let scheme = if is_secured { "https" } else { "http" };
+    format!("{scheme}://{address}")
+}
+
+/// The address that somebody gave, with a scheme. `Invalid` if the scheme is not the one that is spoken.
+///
+/// Between nodes the scheme says nothing: all of them use TLS, or none does.
+pub(crate) fn named(address: &str, network: &Arc<dyn Network>) -> Result<String> {
+    let is_secured = network.certificate().is_some();
+    let scheme = address.split_once("://").map(|(scheme, _)| scheme);
+    let (what, try_) = match (scheme, is_secured) {
+        (Some("https"), false) => (
+            "asks for TLS, and no certificate is given",
+            "--tls-certificate, --tls-key and --tls-authority",
+        ),
+        (Some("http"), true) => (
+            "is in the clear, and a certificate is given",
+            "https:// if the node uses TLS",
+        ),
+        _ => return Ok(url(address, is_secured)),
+    };
+    Err(Error::invalid(format!("{address} {what}")).with_help("try", try_))
 }
 
 /// How a node is connected to, by its address with or without the scheme.
 pub(crate) fn channel(address: &str) -> Result<Transport> {
-    let transport = Transport::from_shared(url(address)).map_err(|cause| {
+    let transport = Transport::from_shared(url(address, false)).map_err(|cause| {
         Error::invalid(format!(
             "{address} is not an address such as http://127.0.0.1:7400"
         ))

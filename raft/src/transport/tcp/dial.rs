@@ -1,14 +1,15 @@
 //! The calling end of a connection.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind as ErrorsOf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use futures::{SinkExt, StreamExt};
 use parking_lot::Mutex;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::codec::{FramedRead, FramedWrite, LengthDelimitedCodec};
@@ -17,7 +18,8 @@ use super::TcpOptions;
 use super::frame::{Call, Greeting, Welcome, codec, grow};
 use crate::clock;
 use crate::error::{Error, ErrorKind, Result};
-use crate::transport::Peer;
+use crate::transport::tls::told;
+use crate::transport::{Peer, Protocol, Secured};
 
 /// Frames that are written before the connection is flushed.
 const BURST: usize = 64;
@@ -114,6 +116,13 @@ impl Link {
     }
 }
 
+/// A connection that was greeted.
+#[derive(Debug)]
+enum Line {
+    Plain(TcpStream),
+    Secured(Box<Secured<TcpStream>>),
+}
+
 /// Keeps one lane connected while there are calls.
 struct Dialer {
     address: String,
@@ -137,22 +146,40 @@ impl Dialer {
                     continue;
                 }
             };
-            let (read, write) = stream.into_split();
-            let mut read = FramedRead::new(read, codec());
-            let mut write = FramedWrite::new(write, codec());
-            grow(read.decoder_mut());
-            grow(write.encoder_mut());
-            let reading = self.read(read);
-            let writing = self.write(write, first, &mut calls);
-            let ended = tokio::select! {
-                ended = reading => ended,
-                ended = writing => ended,
+            let ended = match stream {
+                Line::Plain(stream) => {
+                    let (read, write) = stream.into_split();
+                    self.carry(read, write, (first, &mut calls)).await
+                }
+                Line::Secured(stream) => {
+                    let (read, write) = tokio::io::split(*stream);
+                    self.carry(read, write, (first, &mut calls)).await
+                }
             };
             if let Err(error) = ended {
                 tracing::debug!(node = %self.greeting.to, %error, "a connection to a peer ended");
             }
             // Whoever waits for an answer is told by the end of the channel.
             self.pending.lock().clear();
+        }
+    }
+
+    /// Writes calls and reads answers until the connection ends.
+    async fn carry(
+        &self,
+        read: impl AsyncRead + Unpin,
+        write: impl AsyncWrite + Unpin,
+        (first, calls): (Outgoing, &mut mpsc::Receiver<Outgoing>),
+    ) -> Result<()> {
+        let mut read = FramedRead::new(read, codec());
+        let mut write = FramedWrite::new(write, codec());
+        grow(read.decoder_mut());
+        grow(write.encoder_mut());
+        let reading = self.read(read);
+        let writing = self.write(write, first, calls);
+        tokio::select! {
+            ended = reading => ended,
+            ended = writing => ended,
         }
     }
 
@@ -164,7 +191,7 @@ impl Dialer {
         }
     }
 
-    async fn connect(&self) -> Result<TcpStream> {
+    async fn connect(&self) -> Result<Line> {
         let limit = self.options.connect_timeout;
         let connected = tokio::time::timeout(limit, self.greet()).await;
         connected.unwrap_or_else(|_| {
@@ -177,31 +204,55 @@ impl Dialer {
         })
     }
 
-    async fn greet(&self) -> Result<TcpStream> {
+    async fn greet(&self) -> Result<Line> {
         let failed = |source: std::io::Error| {
             io_error(&format!("cannot connect to {}", self.address), &source)
         };
         let mut stream = TcpStream::connect(&self.address).await.map_err(failed)?;
         // Calls are small and answers are waited for: never hold a frame back.
         stream.set_nodelay(true).map_err(failed)?;
-        {
-            let (read, write) = stream.split();
-            let mut write = FramedWrite::new(write, codec());
-            write.send(self.greeting.encode()).await.map_err(failed)?;
-            let mut read = FramedRead::new(read, codec());
-            let frame = read
-                .next()
-                .await
-                .unwrap_or_else(|| Err(std::io::ErrorKind::UnexpectedEof.into()))
-                .map_err(failed)?;
-            Welcome::decode(frame.freeze())?.check(self.greeting.to)?;
-        }
-        Ok(stream)
+        let Some(tls) = &self.options.tls else {
+            self.greet_on(&mut stream).await?;
+            return Ok(Line::Plain(stream));
+        };
+        let host = self.address.rsplit_once(':');
+        let host = host.map_or(self.address.as_str(), |(host, _)| host);
+        let mut stream = tls.connect(Protocol::Node, host, stream).await?;
+        self.greet_on(&mut stream).await?;
+        Ok(Line::Secured(Box::new(stream)))
+    }
+
+    async fn greet_on(&self, stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> Result<()> {
+        let failed = |source: std::io::Error| {
+            let address = &self.address;
+            let why = match (told(&source), source.kind()) {
+                (Some(why), _) if self.options.tls.is_some() => why,
+                (_, ErrorsOf::UnexpectedEof) => {
+                    "it ended the connection without an answer; its log may say why".to_owned()
+                }
+                (_, ErrorsOf::InvalidData) => {
+                    "it does not answer as a node would; it may only take TLS".to_owned()
+                }
+                _ => source.to_string(),
+            };
+            let message = format!("cannot connect to {address}: {why}");
+            Error::new(ErrorKind::Unavailable, message)
+        };
+        let (read, write) = tokio::io::split(stream);
+        let mut write = FramedWrite::new(write, codec());
+        write.send(self.greeting.encode()).await.map_err(failed)?;
+        let mut read = FramedRead::new(read, codec());
+        let frame = read
+            .next()
+            .await
+            .unwrap_or_else(|| Err(ErrorsOf::UnexpectedEof.into()))
+            .map_err(failed)?;
+        Welcome::decode(frame.freeze())?.check(self.greeting.to)
     }
 
     async fn write(
         &self,
-        mut connection: FramedWrite<OwnedWriteHalf, LengthDelimitedCodec>,
+        mut connection: FramedWrite<impl AsyncWrite + Unpin, LengthDelimitedCodec>,
         first: Outgoing,
         calls: &mut mpsc::Receiver<Outgoing>,
     ) -> Result<()> {
@@ -235,7 +286,7 @@ impl Dialer {
 
     async fn read(
         &self,
-        mut connection: FramedRead<OwnedReadHalf, LengthDelimitedCodec>,
+        mut connection: FramedRead<impl AsyncRead + Unpin, LengthDelimitedCodec>,
     ) -> Result<()> {
         let failed = |source: std::io::Error| io_error("cannot read an answer", &source);
         loop {

@@ -6,17 +6,19 @@ use std::sync::OnceLock;
 use bytes::Bytes;
 use futures::stream::FuturesUnordered;
 use futures::{SinkExt, StreamExt};
-use tokio::net::tcp::OwnedWriteHalf;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::codec::{FramedRead, FramedWrite, LengthDelimitedCodec};
 
 use super::frame::{Call, Greeting, Welcome, codec, grow};
 use super::{Refused, TcpOptions};
+use crate::clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::NodeId;
-use crate::transport::{Inbound, Session};
+use crate::transport::{Inbound, NODE_NAME, Protocol, Session};
 
 /// Calls of one connection that are being answered at once; more are not read.
 const ANSWERING_MAX: usize = 256;
@@ -60,44 +62,77 @@ pub(super) async fn serve(
 /// One connection, to its end.
 async fn take(
     options: TcpOptions,
-    (inbound, mut refused): (Inbound, watch::Receiver<BTreeSet<NodeId>>),
+    (inbound, refused): (Inbound, watch::Receiver<BTreeSet<NodeId>>),
     stream: TcpStream,
 ) {
     let answered = async {
         stream.set_nodelay(true).map_err(broken)?;
-        let (read, write) = stream.into_split();
-        let mut read = FramedRead::new(read, codec());
-        let mut write = FramedWrite::new(write, codec());
-        let greeted = greet((&options, &refused), &mut read, &mut write);
-        let greeted = tokio::time::timeout(options.connect_timeout, greeted).await;
-        let caller = greeted.unwrap_or_else(|_| {
-            let message = "a caller did not say who it is";
-            Err(Error::new(ErrorKind::Unavailable, message))
-        })?;
-        if let Some(caller) = caller {
-            grow(read.decoder_mut());
-            grow(write.encoder_mut());
-            let is_refused = refused.wait_for(|refused| refused.contains(&caller));
-            tokio::select! {
-                answered = answer_all((&options, &inbound), read, write) => answered?,
-                _ = is_refused => {}
+        // One limit for the handshake and the greeting.
+        let end = clock::instant() + options.connect_timeout;
+        let Some(tls) = &options.tls else {
+            let (read, write) = stream.into_split();
+            return attend((&options, end), (&inbound, refused), read, write).await;
+        };
+        let caller = stream.peer_addr().ok();
+        let secured = async {
+            let (secured, is_node) = tls.accept(Protocol::Node, stream).await?;
+            if is_node {
+                return Ok(secured);
             }
-        }
-        Ok::<(), Error>(())
+            let message = format!(
+                "the certificate of a caller is not that of a node: its DNS names lack {NODE_NAME}"
+            );
+            Err(Error::new(ErrorKind::Unavailable, message))
+        };
+        let secured = tokio::time::timeout_at(end, secured).await;
+        let secured = secured.unwrap_or_else(|_| {
+            let message = "a caller did not finish its TLS handshake in time";
+            Err(Error::new(ErrorKind::Unavailable, message))
+        });
+        let secured = secured.inspect_err(|error| tls.tell_refused(caller, error))?;
+        let (read, write) = tokio::io::split(secured);
+        attend((&options, end), (&inbound, refused), read, write).await
     };
     if let Err(error) = answered.await {
         tracing::debug!(%error, "a connection of a peer ended");
     }
 }
 
+/// Greets until `end`, then answers until the connection ends.
+async fn attend(
+    (options, end): (&TcpOptions, Instant),
+    (inbound, mut refused): (&Inbound, watch::Receiver<BTreeSet<NodeId>>),
+    read: impl AsyncRead + Unpin,
+    write: impl AsyncWrite + Unpin,
+) -> Result<()> {
+    let mut read = FramedRead::new(read, codec());
+    let mut write = FramedWrite::new(write, codec());
+    let greeted = greet((options, &refused), &mut read, &mut write);
+    let greeted = tokio::time::timeout_at(end, greeted).await;
+    let caller = greeted.unwrap_or_else(|_| {
+        let message = "a caller did not say who it is";
+        Err(Error::new(ErrorKind::Unavailable, message))
+    })?;
+    let Some(caller) = caller else {
+        return Ok(());
+    };
+    grow(read.decoder_mut());
+    grow(write.encoder_mut());
+    let is_refused = refused.wait_for(|refused| refused.contains(&caller));
+    tokio::select! {
+        answered = answer_all((options, inbound), read, write) => answered,
+        _ = is_refused => Ok(()),
+    }
+}
+
 type Reading<R> = FramedRead<R, LengthDelimitedCodec>;
-type Writing = FramedWrite<OwnedWriteHalf, LengthDelimitedCodec>;
+type Writing<W> = FramedWrite<W, LengthDelimitedCodec>;
 
 /// Who calls, if it is welcome.
-async fn greet<R: tokio::io::AsyncRead + Unpin>(
+async fn greet(
     (options, refused): (&TcpOptions, &watch::Receiver<BTreeSet<NodeId>>),
-    read: &mut Reading<R>,
-    write: &mut Writing,
+    read: &mut Reading<impl AsyncRead + Unpin>,
+    write: &mut Writing<impl AsyncWrite + Unpin>,
 ) -> Result<Option<NodeId>> {
     let Some(frame) = read.next().await else {
         return Ok(None);
@@ -117,10 +152,10 @@ async fn greet<R: tokio::io::AsyncRead + Unpin>(
 }
 
 /// Answers calls until the connection ends.
-async fn answer_all<R: tokio::io::AsyncRead + Unpin>(
+async fn answer_all(
     (options, inbound): (&TcpOptions, &Inbound),
-    mut read: Reading<R>,
-    write: Writing,
+    mut read: Reading<impl AsyncRead + Unpin>,
+    write: Writing<impl AsyncWrite + Unpin>,
 ) -> Result<()> {
     let (answers, ready) = mpsc::channel(ANSWERING_MAX);
     let writing = write_all(write, ready);
@@ -171,7 +206,10 @@ fn answer(session: &mut Session, call: Call) -> impl Future<Output = Result<Byte
     }
 }
 
-async fn write_all(mut write: Writing, mut ready: mpsc::Receiver<Result<Bytes>>) -> Result<()> {
+async fn write_all(
+    mut write: Writing<impl AsyncWrite + Unpin>,
+    mut ready: mpsc::Receiver<Result<Bytes>>,
+) -> Result<()> {
     let mut burst = Vec::with_capacity(BURST);
     while ready.recv_many(&mut burst, BURST).await > 0 {
         for frame in burst.drain(..) {

@@ -15,6 +15,8 @@
 //! * A frame that fails its checksum ends the connection; calls on their way end without an answer.
 //! * A host that is of another cluster, another version or another node than it was taken for is
 //!   refused by both ends before any call.
+//! * A connection is made, its TLS handshake done and its greeting said within one limit of time: who
+//!   connects and says nothing is gone soon.
 
 mod dial;
 mod frame;
@@ -33,7 +35,7 @@ use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use super::{Inbound, Lane, Peer, Transport};
+use super::{Inbound, Lane, Peer, Tls, Transport};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::NodeId;
 use dial::Link;
@@ -58,6 +60,8 @@ pub struct TcpOptions {
     pub calls_max: usize,
     /// Bytes of them, and of the calls that one connection is being answered. Default: 32 MiB. A single call is accepted whatever its size.
     pub bytes_max: usize,
+    /// With it every connection is TLS, and both ends are nodes by their certificates; without it none is.
+    pub tls: Option<Arc<Tls>>,
 }
 
 impl TcpOptions {
@@ -71,6 +75,7 @@ impl TcpOptions {
             silence_max: Duration::from_secs(5),
             calls_max: 1024,
             bytes_max: 32 * 1024 * 1024,
+            tls: None,
         }
     }
 }
