@@ -12,7 +12,7 @@ BOTS       := gateway/tests/bots
 # The binaries as the Rust tests build them: the same features, so nothing is compiled a second time.
 TEST_BINS  := cargo test --workspace --locked --no-run --quiet
 
-.PHONY: run release test test-long sim check rust-test web-test bot-test setup mutants fuzz bench-peers bench-quick bench-gate bench-gate-update bench-cluster cluster chaos clean help
+.PHONY: run release test test-long sim check rust-test web-test bot-test setup mutants fuzz upgrade-test bench-peers bench-quick bench-gate bench-gate-update bench-cluster cluster chaos clean help
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort
@@ -65,6 +65,9 @@ mutants: ## breaks one rule of replication after the other, and lets the simulat
 
 fuzz: ## a million runs of every fuzz target (nightly Rust and cargo-fuzz)
 	./docs/operations/fuzz.sh 1000000
+
+upgrade-test: ## three nodes of commit FROM become nodes of this version one by one, under load
+	./docs/operations/upgrade-test.sh $(FROM)
 
 bench-peers: ## the storage engine beside RocksDB and fjall: the published run, 13 minutes
 	cargo run --release --locked -p bench --features peers -- storage --peer rocksdb --peer fjall --out docs/benchmarks

@@ -33,3 +33,4 @@ mod store_support;
 mod store_transcripts;
 mod stream_slow;
 mod support;
+mod upgrade;
