@@ -77,17 +77,21 @@ impl LogStore {
 
     /// A completion of an append that answers `callback`, which may be tried again.
     fn appended(&self, callback: &Callback) -> lsm::log::Completion {
-        let (replica, callback) = (Arc::clone(&self.0), Arc::clone(callback));
+        // Weak: the log may be given up with this in its queue, and the replica owns the log.
+        let replica = Arc::downgrade(&self.0);
+        let (stages, callback) = (Arc::clone(&self.0.stages), Arc::clone(callback));
         let begun = clock::instant();
         Box::new(move |outcome| {
             let took = clock::instant().saturating_duration_since(begun);
-            replica.stages.note(Stage::Synced, took);
+            stages.note(Stage::Synced, took);
             let Some(callback) = callback.lock().take() else {
                 return;
             };
             callback.io_completed(outcome.map_err(|source| {
                 let error = Error::from_log("append", source);
-                replica.fail(error.clone());
+                if let Some(replica) = replica.upgrade() {
+                    replica.fail(error.clone());
+                }
                 error.into_io()
             }));
         })
