@@ -176,7 +176,7 @@ impl SsTable {
         self.filter.len()
             + self.top.len() * size_of::<BlockProperties>()
             + self.directory.len() * size_of::<DirectoryEntry>()
-            + self.dictionary.as_ref().map_or(0, |it| it.pinned_bytes())
+            + self.dictionary.as_ref().map_or(0, Dictionary::pinned_bytes)
     }
 }
 
