@@ -301,6 +301,9 @@ fn put_cells(out: &mut Vec<u8>, ttl_s: u32, cells: &[CellChange]) {
 /// Bytes of what is added to a counter.
 const ADDED_BYTES: usize = 8;
 
+/// Items of a list that are allocated for before they are seen. Left to itself a list grows to four, of 200 bytes each.
+const EAGER_ITEMS: usize = 8;
+
 struct Decoder<'a> {
     bytes: &'a Bytes,
     reader: Reader<'a>,
@@ -368,7 +371,8 @@ impl Decoder<'_> {
         })
     }
 
-    /// A count of at most `limit`, then that many items. Allocates as items really arrive.
+    /// A count of at most `limit`, then that many items. Allocates for few of them at once, nearly always all, and for more
+    /// as they really arrive.
     fn many<T>(
         &mut self,
         limit: usize,
@@ -380,7 +384,11 @@ impl Decoder<'_> {
         if count > limit {
             return Err(error);
         }
-        (0..count).map(|_| item(self)).collect()
+        let mut items = Vec::with_capacity(count.min(EAGER_ITEMS));
+        for _ in 0..count {
+            items.push(item(self)?);
+        }
+        Ok(items)
     }
 
     fn prefixed(&mut self, limit: usize, expected: &'static str) -> Decoded<Bytes> {
