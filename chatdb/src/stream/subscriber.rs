@@ -179,12 +179,14 @@ impl Subscriber {
     /// A group for which the log must be read now: behind, nothing of it waits in the queue, and its turn
     /// has come.
     pub(crate) fn behind(&self, is_due: impl Fn(u64) -> bool) -> Option<(u64, (u64, u32))> {
-        let state = self.state.lock();
-        state
-            .tails
-            .iter()
-            .find(|(group, tail)| !tail.is_live && tail.queued == 0 && is_due(**group))
-            .map(|(&group, tail)| (group, tail.after))
+        let behind: Vec<(u64, (u64, u32))> = {
+            let state = self.state.lock();
+            let tails = state.tails.iter();
+            let behind = tails.filter(|(_, tail)| !tail.is_live && tail.queued == 0);
+            behind.map(|(&group, tail)| (group, tail.after)).collect()
+        };
+        // Not under the lock: whether a turn has come is asked of this subscriber too.
+        behind.into_iter().find(|(group, _)| is_due(*group))
     }
 
     /// Whether a group is live and nothing of it waits in the queue.

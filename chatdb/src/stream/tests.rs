@@ -4,7 +4,7 @@ use crate::command::{ChangeParts, WriteCommand};
 use crate::error::Result;
 use crate::stream::cursor::Cursor;
 use crate::stream::event::{ChangeKind, StreamItem};
-use crate::stream::hub::{CHANGE_MASK, Event, Hub};
+use crate::stream::hub::{CHANGE_MASK, Event, Hub, Origin};
 use crate::stream::receiver::{Backlog, Receiver, Source};
 use crate::telemetry::StreamMetrics;
 use bytes::Bytes;
@@ -338,6 +338,30 @@ async fn entries_that_were_told_twice_come_once_and_those_that_nobody_told_come_
         expected.collect::<Vec<u64>>()
     );
     assert!(seen.gaps.is_empty());
+}
+
+#[test]
+fn a_tablet_that_was_split_off_is_read_while_nothing_of_its_parent_waits() {
+    let world = World::new(1);
+    let mut receiver = world.subscribe(&["c"], None);
+    // The cut is applied, and nothing before it was wanted: the parent's place is behind it.
+    world.hub.publish(1, 1, vec![event(1, 1, 0, "a")]);
+    let (parent, index) = (1, 1);
+    world.hub.set_origin(3, Origin { parent, index });
+    let entries = [((3, 2), vec!["c"])];
+    world.log.entries.lock().extend(entries);
+    world.hub.register(3, 2);
+    let (done, is_done) = std::sync::mpsc::channel();
+    // On a thread of its own, because it once waited for a lock that it held.
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread();
+        let mut seen = Seen::default();
+        let runtime = { runtime }.enable_time().build().unwrap();
+        runtime.block_on(drain_all(&mut receiver, 1, &mut seen));
+        done.send(seen.places).unwrap();
+    });
+    let places = is_done.recv_timeout(std::time::Duration::from_secs(20));
+    assert_eq!(places.unwrap().get(&3), Some(&vec![(2, 0)]));
 }
 
 #[tokio::test]
