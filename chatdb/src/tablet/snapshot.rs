@@ -17,8 +17,8 @@ use lsm::vfs::Vfs;
 use raft::{Applied, SnapshotDirs};
 use std::collections::VecDeque;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
 
 /// The directory beside those of the tablets and of group 0.
 const SNAPSHOTS: &str = "snapshots";
@@ -92,7 +92,7 @@ impl Tablet {
             .store(progress.store.time_ms(), Ordering::Relaxed);
         self.hub.skip(self.group_id, id.index);
         drop(progress);
-        if let Some(system) = self.system.get() {
+        if let Some(system) = self.system.get().and_then(Weak::upgrade) {
             // The other replica may have had tables that are dropped meanwhile.
             self.drop_unknown_tables(&system.catalog())?;
         }

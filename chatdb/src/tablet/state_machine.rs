@@ -25,7 +25,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 
 /// A mark of how many bytes lie before an index is set about every so many bytes.
 const MARK_BYTES: u64 = 256 * 1024;
@@ -47,7 +47,7 @@ pub(crate) struct Tablet {
     /// The entry of the last split.
     pub(super) cut_at: AtomicU64,
     /// Brings the tables that writes name.
-    pub(super) system: OnceLock<Arc<System>>,
+    pub(super) system: OnceLock<Weak<System>>,
     group: OnceLock<Group>,
     /// Reads that are not tried in memory, because of late one was not there.
     out_of_memory: AtomicU32,
@@ -164,7 +164,7 @@ impl Tablet {
     /// Where the tablet hears of tables.
     pub(crate) fn set_system(&self, system: &Arc<System>) {
         // A second call would be a bug of the only caller and changes nothing.
-        drop(self.system.set(Arc::clone(system)));
+        drop(self.system.set(Arc::downgrade(system)));
     }
 
     /// Waits until this node has heard of the tables that the commands name: another node may have
@@ -181,8 +181,8 @@ impl Tablet {
     }
 
     /// The newest table that the commands name, if this node has not heard of it.
-    fn unheard_table(&self, commands: &[WriteCommand]) -> Option<(&Arc<System>, TableId)> {
-        let system = self.system.get()?;
+    fn unheard_table(&self, commands: &[WriteCommand]) -> Option<(Arc<System>, TableId)> {
+        let system = self.system.get()?.upgrade()?;
         let named = commands.iter().flat_map(|command| &command.writes);
         let newest = named.map(|write| write.table).max()?;
         (!system.has_made_table(newest)).then_some((system, newest))
@@ -193,7 +193,6 @@ impl Tablet {
         // What cannot be decoded is told by who applies it.
         let commands = decode(commands).ok()?;
         let (system, newest) = self.unheard_table(&commands)?;
-        let system = Arc::clone(system);
         Some(Box::pin(async move {
             if system.hear_table(newest).await {
                 return Ok(());
