@@ -126,7 +126,7 @@ struct Work {
 impl Work {
     fn run(self) {
         while !self.stop.load(Ordering::Acquire) {
-            if self.log.wait(PARK) && !self.flush() {
+            if self.log.wait(PARK) && self.flush().is_none() {
                 return;
             }
         }
@@ -144,20 +144,26 @@ impl Work {
                 let pause = Duration::from_micros(most_us / 255 * u64::from(share));
                 tokio::time::sleep(pause).await;
             }
-            if !self.flush() {
-                return;
+            // One commit may leave something behind, and nobody kicks for it a second time.
+            loop {
+                match self.flush() {
+                    Some(true) => {}
+                    Some(false) => break,
+                    None => return,
+                }
             }
         }
     }
 
-    /// One group commit. Returns whether the log is still usable.
-    fn flush(&self) -> bool {
-        let Err(source) = self.log.flush() else {
-            return true;
+    /// One group commit. Returns whether there was anything to write; `None` if the log is not usable any more.
+    fn flush(&self) -> Option<bool> {
+        let source = match self.log.flush() {
+            Ok(wrote) => return Some(wrote),
+            Err(source) => source,
         };
         let error = Error::from_log("flush", source);
         tracing::error!(error = ?error, "shared log failed; all raft groups of this process stop");
         Failure { group: None, error }.report(&self.failure);
-        false
+        None
     }
 }
