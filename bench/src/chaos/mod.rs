@@ -12,7 +12,6 @@ mod disk;
 mod doors;
 mod findings;
 mod ledger;
-mod linear;
 mod load;
 mod nemesis;
 pub(crate) mod options;

@@ -99,7 +99,7 @@ const STREAMS_PAUSE: Duration = Duration::from_millis(10);
 /// One node of a database, in this process.
 pub(crate) struct Node {
     options: EmbeddedOptions,
-    environment: Environment,
+    pub(crate) environment: Environment,
     id: NodeId,
     cluster_id: u128,
     started: Instant,
@@ -107,9 +107,9 @@ pub(crate) struct Node {
     /// Where the time of writes goes.
     stages: Arc<raft::Stages>,
     group0: Group,
-    system: Arc<System>,
+    pub(crate) system: Arc<System>,
     decider: Arc<Decider>,
-    tablets: Arc<Tablets>,
+    pub(crate) tablets: Arc<Tablets>,
     hub: Arc<Hub>,
     pressure: Arc<Pressure>,
     /// Parsed statements by text.

@@ -3,15 +3,18 @@
 //! A writer has partitions of its own and does one thing after the other, so that it knows what a strong read must
 //! tell: for each row the one value that was acknowledged, or one of several after an outcome that is not known.
 
+use super::listener::{Heard, Write, note_of};
+use super::registers::Registers;
 use super::system::split_mix;
 use crate::db::Db;
 use crate::db::options::ConnectOptions;
 use crate::node::network::Network;
-use crate::{Consistency, ErrorKind, ResultSet, Statement, Value};
+use crate::{Consistency, ErrorKind, Position, ResultSet, Statement, Value};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -23,7 +26,7 @@ const ROWS: u64 = 12;
 /// How long a client waits for one request with all its attempts.
 const DEADLINE: Duration = Duration::from_secs(8);
 /// Pause between the requests of a client, at most.
-const PAUSE_MS: u64 = 60;
+pub(super) const PAUSE_MS: u64 = 60;
 /// How often one row is asked for again before that is a finding.
 const INSIST: Duration = Duration::from_mins(1);
 
@@ -54,6 +57,8 @@ type Key = (u64, u64, u64);
 pub(super) struct Ledger {
     /// The values that a row may have; `None` is no row.
     rows: BTreeMap<Key, BTreeSet<Option<i64>>>,
+    /// Whether each write was acknowledged.
+    writes: BTreeMap<Write, bool>,
     /// By writer, the least and the most that a counter may be.
     sums: BTreeMap<u64, (i64, i64)>,
     pub(super) acknowledged: u64,
@@ -68,7 +73,14 @@ pub(super) struct Shared {
     pub(super) network: Arc<dyn Network>,
     pub(super) nodes: Vec<String>,
     pub(super) ledger: Mutex<Ledger>,
-    pub(super) stop: std::sync::atomic::AtomicBool,
+    pub(super) registers: Registers,
+    pub(super) heard: Vec<Mutex<Heard>>,
+    /// Decisions that were asked for.
+    pub(super) changes: AtomicU64,
+    /// Nobody begins anything any more.
+    pub(super) stop: AtomicBool,
+    /// Nobody listens any more either.
+    pub(super) checked: AtomicBool,
 }
 
 /// What a writer does next.
@@ -80,9 +92,48 @@ enum Action {
     Read(u64),
 }
 
+/// A write's number, which partition it is of, and what it does.
+#[derive(Debug)]
+struct Step {
+    writer: u64,
+    number: u64,
+    action: Action,
+}
+
+/// One writer.
+struct Writer {
+    db: Db,
+    random: Random,
+    /// The last acknowledged write of each partition.
+    positions: BTreeMap<u64, Position>,
+}
+
 impl Shared {
     pub(super) fn is_stopped(&self) -> bool {
-        self.stop.load(std::sync::atomic::Ordering::Relaxed)
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn is_checked(&self) -> bool {
+        self.checked.load(Ordering::Relaxed)
+    }
+
+    /// A listener that has not heard of everything that was acknowledged, and has been told of no gap.
+    pub(super) fn unheard(&self) -> Option<String> {
+        let ledger = self.ledger.lock();
+        let mut listeners = self.heard.iter().enumerate();
+        listeners.find_map(|(number, heard)| {
+            let heard = heard.lock();
+            for write in heard.writes.keys() {
+                assert!(
+                    ledger.writes.contains_key(write),
+                    "nobody made write {write:?}"
+                );
+            }
+            let mut acknowledged = ledger.writes.iter().filter(|(_, is_known)| **is_known);
+            let missed = acknowledged.find(|(write, _)| !heard.writes.contains_key(*write));
+            let (missed, _) = missed.filter(|_| heard.gaps == 0)?;
+            Some(format!("listener {number} has not heard of {missed:?}"))
+        })
     }
 
     /// A client with connections of its own.
@@ -134,11 +185,15 @@ pub(super) async fn make_tables(shared: &Shared, db: &Db) {
 
 /// One writer, until told to stop.
 pub(super) async fn write(shared: Arc<Shared>, writer: u64, seed: u64) {
-    let db = shared.connect().await;
-    let mut random = Random(seed ^ (writer << 40));
+    let mut own = Writer {
+        db: shared.connect().await,
+        random: Random(seed ^ (writer << 40)),
+        positions: BTreeMap::new(),
+    };
     let mut number = 0;
     while !shared.is_stopped() {
         number += 1;
+        let random = &mut own.random;
         let key = (writer, random.below(PARTITIONS), random.below(ROWS));
         let action = match random.below(10) {
             0..5 => Action::Put(key, number),
@@ -146,8 +201,14 @@ pub(super) async fn write(shared: Arc<Shared>, writer: u64, seed: u64) {
             6 | 7 => Action::Add(1 << random.below(8)),
             _ => Action::Read(key.1),
         };
-        act(&shared, &db, (writer, action), &mut random).await;
-        tokio::time::sleep(Duration::from_millis(random.below(PAUSE_MS))).await;
+        let step = Step {
+            writer,
+            number: number.cast_unsigned(),
+            action,
+        };
+        own.act(&shared, step).await;
+        let pause = own.random.below(PAUSE_MS);
+        tokio::time::sleep(Duration::from_millis(pause)).await;
     }
 }
 
@@ -155,41 +216,71 @@ fn int(number: u64) -> Value {
     Value::BigInt(number.cast_signed())
 }
 
-async fn act(shared: &Shared, db: &Db, (writer, action): (u64, Action), random: &mut Random) {
-    let statement = match action {
-        Action::Put((writer, part, row), body) => {
-            // So large that tablets flush and merge in a short life.
-            let pad = "x".repeat(usize::try_from(random.below(900)).unwrap_or(0));
-            let text = "INSERT INTO sim.rows (writer, part, row, body, pad) VALUES (?, ?, ?, ?, ?)";
-            let key = [writer, part, row].map(int);
-            let values = key
-                .into_iter()
-                .chain([Value::BigInt(body), Value::from(pad)]);
-            Statement::new(text).bind(values.collect())
+impl Writer {
+    async fn act(&mut self, shared: &Shared, step: Step) {
+        let random = &mut self.random;
+        let statement = match step.action {
+            Action::Put((writer, part, row), body) => {
+                // So large that tablets flush and merge in a short life.
+                let pad = "x".repeat(usize::try_from(random.below(900)).unwrap_or(0));
+                let text =
+                    "INSERT INTO sim.rows (writer, part, row, body, pad) VALUES (?, ?, ?, ?, ?)";
+                let key = [writer, part, row].map(int).into_iter();
+                let values = key.chain([Value::BigInt(body), Value::from(pad)]);
+                Statement::new(text).bind(values.collect())
+            }
+            Action::Delete((writer, part, row)) => {
+                let text = "DELETE FROM sim.rows WHERE writer = ? AND part = ? AND row = ?";
+                Statement::new(text).bind([writer, part, row].map(int).to_vec())
+            }
+            Action::Add(amount) => {
+                let text = "UPDATE sim.sums SET total = total + ? WHERE writer = ?";
+                Statement::new(text).bind(vec![Value::BigInt(amount), int(step.writer)])
+            }
+            Action::Read(part) => return self.read(shared, (step.writer, part)).await,
+        };
+        let part = step.action.part();
+        let note = note_of((step.writer, step.number), part.unwrap_or(u64::MAX));
+        let outcome = self.db.execute(statement.topic(TOPIC).note(note)).await;
+        if let (Some(part), Ok(Some(position))) = (part, outcome.as_ref().map(|it| it.position)) {
+            self.positions.insert(part, position);
         }
-        Action::Delete((writer, part, row)) => {
-            let text = "DELETE FROM sim.rows WHERE writer = ? AND part = ? AND row = ?";
-            Statement::new(text).bind([writer, part, row].map(int).to_vec())
+        shared.ledger.lock().note(&step, &outcome);
+    }
+
+    /// Reads what nobody else writes: at the leader, or at any replica what this writer was told of.
+    async fn read(&mut self, shared: &Shared, of: (u64, u64)) {
+        let after = self.positions.get(&of.1).copied();
+        let (consistency, after) = match self.random.below(4) {
+            0 => (Consistency::Serial, None),
+            1 if after.is_some() => (Consistency::One, after),
+            _ => (Consistency::Quorum, None),
+        };
+        if let Ok(seen) = pages(&self.db, of, (consistency, after)).await {
+            let mut ledger = shared.ledger.lock();
+            ledger.reads += 1;
+            ledger.judge(of, &seen, &format!("a read with {consistency:?}"));
         }
-        Action::Add(amount) => {
-            let text = "UPDATE sim.sums SET total = total + ? WHERE writer = ?";
-            Statement::new(text).bind(vec![Value::BigInt(amount), int(writer)])
+    }
+}
+
+impl Action {
+    /// The partition whose order it is part of.
+    fn part(self) -> Option<u64> {
+        match self {
+            Self::Put((_, part, _), _) | Self::Delete((_, part, _)) => Some(part),
+            Self::Add(_) | Self::Read(_) => None,
         }
-        Action::Read(part) => {
-            let consistency = if random.below(3) == 0 {
-                Consistency::Serial
-            } else {
-                Consistency::Quorum
-            };
-            return read(shared, db, (writer, part), consistency).await;
-        }
-    };
-    let outcome = db.execute(statement.topic(TOPIC)).await;
-    shared.ledger.lock().note(writer, action, &outcome);
+    }
 }
 
 impl Ledger {
-    fn note(&mut self, writer: u64, action: Action, outcome: &crate::Result<ResultSet>) {
+    fn note(&mut self, step: &Step, outcome: &crate::Result<ResultSet>) {
+        let Step {
+            writer,
+            number,
+            action,
+        } = *step;
         let is_known = outcome.is_ok();
         if let Err(error) = outcome {
             assert!(
@@ -204,6 +295,7 @@ impl Ledger {
                 .entry(format!("{:?}", error.kind()))
                 .or_default() += 1;
         }
+        self.writes.insert((writer, number), is_known);
         self.acknowledged += u64::from(is_known);
         self.unknown += u64::from(!is_known);
         let (key, value) = match action {
@@ -267,21 +359,37 @@ impl Ledger {
     }
 }
 
+/// Writes to all tablets now and then what nobody looks at, until the check is over.
+pub(super) async fn nudge(shared: Arc<Shared>) {
+    let db = shared.connect().await;
+    while !shared.is_checked() {
+        for part in 0..16 {
+            let text = "INSERT INTO sim.rows (writer, part, row, body) VALUES (?, ?, 0, 0)";
+            let statement = Statement::new(text).bind(vec![Value::BigInt(-1), int(part)]);
+            if let Err(error) = db.execute(statement).await {
+                assert_ne!(error.kind(), ErrorKind::Bug, "{error:?}");
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+}
+
 /// Reads a partition page by page.
 async fn pages(
     db: &Db,
     (writer, part): (u64, u64),
-    consistency: Consistency,
+    (consistency, after): (Consistency, Option<Position>),
 ) -> crate::Result<BTreeMap<u64, i64>> {
     let mut rows = BTreeMap::new();
     let mut state: Option<Bytes> = None;
     loop {
         let text = "SELECT row, body FROM sim.rows WHERE writer = ? AND part = ?";
-        let statement = Statement::new(text)
+        let mut statement = Statement::new(text)
             .bind(vec![int(writer), int(part)])
             .consistency(consistency)
             .page_size(5)
             .page_state(state.take());
+        statement.after = after;
         let page = db.execute(statement).await?;
         for row in &page.rows {
             if let [Value::BigInt(row), Value::BigInt(body)] = row.values() {
@@ -295,15 +403,6 @@ async fn pages(
     }
 }
 
-async fn read(shared: &Shared, db: &Db, of: (u64, u64), consistency: Consistency) {
-    // Nobody else writes there.
-    if let Ok(seen) = pages(db, of, consistency).await {
-        let mut ledger = shared.ledger.lock();
-        ledger.reads += 1;
-        ledger.judge(of, &seen, "a strong read");
-    }
-}
-
 /// Every partition and every counter, once all is quiet.
 pub(super) async fn check_all(shared: &Shared, db: &Db, when: &str) {
     let writers = shared.ledger.lock().writers();
@@ -311,7 +410,7 @@ pub(super) async fn check_all(shared: &Shared, db: &Db, when: &str) {
         for part in 0..PARTITIONS {
             let end = Instant::now() + INSIST;
             let seen = loop {
-                match pages(db, (writer, part), Consistency::Serial).await {
+                match pages(db, (writer, part), (Consistency::Serial, None)).await {
                     Ok(seen) => break seen,
                     Err(error) => assert!(Instant::now() < end, "{when}: {error:?}"),
                 }

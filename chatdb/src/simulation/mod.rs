@@ -9,13 +9,19 @@
 //!
 //! # The oracle
 //!
-//! `load` knows for each row what was acknowledged.
+//! `load` knows for each row and counter what was acknowledged; the histories of `registers` must be linearizable;
+//! `listener` hears every acknowledged write once, those of a partition in order; when all is healed, `verdict` finds every
+//! tablet with its replicas, which hold the same, within a bounded time.
 
+mod churn;
 mod lanes;
+mod listener;
 mod load;
 mod network;
+mod registers;
 mod scenario;
 mod system;
+mod verdict;
 mod world;
 
 use std::process::{Command, Output};

@@ -20,6 +20,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::runtime::{Builder, Runtime};
+use tokio::time::Instant;
 
 /// The turn of a host.
 const TICK: Duration = Duration::from_millis(1);
@@ -35,12 +36,19 @@ pub(super) struct Host {
     life: Option<Life>,
     /// When its power comes back.
     returns: Option<Duration>,
+    /// It is stopped until then, as by SIGSTOP.
+    stopped: Option<Duration>,
+    was_started: bool,
+    /// Its disk was told to fail once.
+    pub(super) may_fail: bool,
 }
 
 /// A host that runs.
 struct Life {
     runtime: Runtime,
     db: Arc<Mutex<Option<Db>>>,
+    /// When the world began.
+    began: Instant,
     /// The process has ended, and why.
     ended: Arc<Mutex<Option<crate::Error>>>,
 }
@@ -48,11 +56,20 @@ struct Life {
 /// The hosts, the network between them, and the clients.
 pub(super) struct World {
     pub(super) now: Duration,
+    began: Instant,
     pub(super) net: Net,
     doors: Doors,
     pub(super) hosts: Vec<Host>,
     pub(super) clients: Runtime,
     pub(super) port: Port,
+}
+
+impl Life {
+    /// The host's time since the world began.
+    fn time(&self) -> Duration {
+        let now = self.runtime.block_on(async { Instant::now() });
+        now.saturating_duration_since(self.began)
+    }
 }
 
 /// A host's clock, which somebody sets now and then.
@@ -74,7 +91,7 @@ fn runtime() -> Runtime {
         .expect("a runtime starts")
 }
 
-fn options_of(id: HostId) -> EmbeddedOptions {
+fn options_of(id: HostId, retention_bytes: u64) -> EmbeddedOptions {
     let mut cluster = ClusterOptions::new(SocketAddr::from(([10, 0, 0, 1], 7300)), rpc_address(id));
     cluster.node_address = format!("10.0.0.{id}:7300");
     if id > 1 {
@@ -83,10 +100,11 @@ fn options_of(id: HostId) -> EmbeddedOptions {
     }
     EmbeddedOptions {
         tablets: 2,
+        // A listener that is cut off for long may be told of a gap, in every second life.
+        stream_retention_bytes: retention_bytes,
         tablet_memtable_bytes: 24 * 1024,
         total_memtable_bytes: 256 * 1024,
         log_bytes_max: 512 * 1024,
-        stream_retention_bytes: 256 * 1024,
         block_cache_bytes: 256 * 1024,
         log_cache_bytes: 64 * 1024,
         cluster: Some(cluster),
@@ -99,10 +117,20 @@ impl Host {
         Self {
             id,
             vfs: FaultyVfs::new(seed ^ (u64::from(id) << 32)),
-            options: options_of(id),
+            options: options_of(
+                id,
+                if seed.is_multiple_of(2) {
+                    64 << 20
+                } else {
+                    128 << 10
+                },
+            ),
             clock_off_us: Arc::default(),
             life: None,
             returns: None,
+            stopped: None,
+            was_started: false,
+            may_fail: false,
         }
     }
 
@@ -114,11 +142,15 @@ impl Host {
         self.life.is_some()
     }
 
+    pub(super) fn was_started(&self) -> bool {
+        self.was_started
+    }
+
     pub(super) fn step_clock(&self, by_us: i64) {
         self.clock_off_us.fetch_add(by_us, Ordering::Relaxed);
     }
 
-    fn start(&mut self, port: Port, sync_max: Duration) {
+    fn start(&mut self, port: Port, (began, sync_max): (Instant, Duration)) {
         let environment = Environment {
             vfs: Arc::new(self.vfs.clone()),
             clock: Clock::new(Wall(Arc::clone(&self.clock_off_us))),
@@ -135,6 +167,7 @@ impl Host {
         };
         let life = Life {
             runtime: runtime(),
+            began,
             db: Arc::default(),
             ended: Arc::default(),
         };
@@ -176,7 +209,7 @@ async fn live(
 }
 
 impl World {
-    pub(super) fn new(seed: u64, hosts: u32) -> Self {
+    pub(super) fn new(seed: u64, hosts: usize) -> Self {
         let net = Net::new(seed, 5);
         let doors = Doors::default();
         let port = Port {
@@ -186,9 +219,10 @@ impl World {
         };
         Self {
             now: Duration::ZERO,
+            began: Instant::now(),
             net,
             doors,
-            hosts: (1..=hosts).map(|id| Host::new(id, seed)).collect(),
+            hosts: (1..).take(hosts).map(|id| Host::new(id, seed)).collect(),
             clients: runtime(),
             port,
         }
@@ -201,7 +235,9 @@ impl World {
             ..self.port.clone()
         };
         self.hosts[at].returns = None;
-        self.hosts[at].start(port, sync_max);
+        self.hosts[at].was_started = true;
+        let began = self.began;
+        self.hosts[at].start(port, (began, sync_max));
     }
 
     /// The host loses power now, and gets it back after a while.
@@ -210,11 +246,28 @@ impl World {
         if !host.vfs.is_down() {
             host.vfs.crash_at(host.vfs.calls());
         }
+        self.kill(at, pause);
+        let host = &mut self.hosts[at];
+        host.vfs.restart();
+        host.may_fail = false;
+    }
+
+    /// The process is killed, and started again after a while: the disk keeps what was written.
+    pub(super) fn kill(&mut self, at: usize, pause: Duration) {
+        let host = &mut self.hosts[at];
         self.net.unplug(host.id);
         self.doors.close(host.id);
         drop(host.life.take());
-        host.vfs.restart();
+        host.stopped = None;
         host.returns = Some(self.now + pause);
+    }
+
+    /// The process is stopped for a while, and does not know.
+    pub(super) fn stop(&mut self, at: usize, pause: Duration) {
+        let host = &mut self.hosts[at];
+        if host.life.is_some() {
+            host.stopped = Some(self.now + pause);
+        }
     }
 
     /// Lets a millisecond pass on every host.
@@ -232,15 +285,28 @@ impl World {
             let Some(life) = &host.life else {
                 continue;
             };
+            if let Some(until) = host.stopped {
+                if until > self.now {
+                    continue;
+                }
+                let behind = self.now - life.time();
+                life.runtime.block_on(tokio::time::advance(behind));
+                self.hosts[at].stopped = None;
+            }
+            let host = &self.hosts[at];
+            let Some(life) = &host.life else {
+                continue;
+            };
             turn(&life.runtime);
             let ended = life.ended.lock().take();
+            let may_fail = host.may_fail;
             let (id, is_down) = (host.id, host.vfs.is_down());
             if is_down {
                 self.cut_power(at, Duration::from_millis(500));
             } else if let Some(error) = ended {
                 // A node may give up joining; anything else on a sound disk is a finding.
                 assert!(
-                    error.kind() == crate::ErrorKind::Unavailable,
+                    may_fail || error.kind() == crate::ErrorKind::Unavailable,
                     "host {id} ended: {error:?}"
                 );
                 self.cut_power(at, Duration::from_millis(500));

@@ -3,9 +3,9 @@
 
 use super::super::Shared;
 use super::super::doors::{did_nothing, is_final};
-use super::super::linear::{self, Action, Call, Verdict};
 use crate::messages::Seeded;
 use chatdb::{Consistency, Error, Result, ResultSet, Statement, Value};
+use linear::{Action, Call, Verdict};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};

@@ -21,7 +21,7 @@ const NONE: usize = usize::MAX;
 
 /// What a client asked of the register, and what it was told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Action {
+pub enum Action {
     /// Read this value.
     Read(i64),
     /// Set this value.
@@ -34,17 +34,21 @@ pub(crate) enum Action {
 
 /// One call of one client. Times are of one clock, in any unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Call {
-    pub(crate) begun: u64,
-    /// `None`: the outcome never became known.
-    pub(crate) ended: Option<u64>,
-    pub(crate) action: Action,
+pub struct Call {
+    /// When it was begun.
+    pub begun: u64,
+    /// When its outcome was told. `None`: the outcome never became known.
+    pub ended: Option<u64>,
+    /// What it did.
+    pub action: Action,
 }
 
 /// What became of a search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub enum Verdict {
+    /// There is an order that one register would give.
     Linearizable,
+    /// There is none.
     Violated,
     /// Too many choices.
     Undecided,
@@ -136,7 +140,7 @@ impl Entries {
 }
 
 /// Searches an order of the calls that a single register, which begins with `first`, would give.
-pub(crate) fn check(first: i64, calls: &[Call]) -> Verdict {
+pub fn check(first: i64, calls: &[Call]) -> Verdict {
     let mut entries = Entries::new(calls);
     let mut open = calls.iter().filter(|call| call.ended.is_some()).count();
     let mut taken = vec![0_u64; calls.len().div_ceil(64)];
@@ -185,7 +189,22 @@ pub(crate) fn check(first: i64, calls: &[Call]) -> Verdict {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::messages::Seeded;
+
+    /// A row of random numbers from a seed, by xorshift.
+    struct Seeded(u64);
+
+    impl Seeded {
+        fn new(seed: u64) -> Self {
+            Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+        }
+
+        fn next(&mut self) -> u64 {
+            self.0 ^= self.0 << 13;
+            self.0 ^= self.0 >> 7;
+            self.0 ^= self.0 << 17;
+            self.0 >> 8
+        }
+    }
 
     fn call(begun: u64, ended: u64, action: Action) -> Call {
         let ended = Some(ended);
