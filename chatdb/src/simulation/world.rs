@@ -289,7 +289,7 @@ impl World {
                 if until > self.now {
                     continue;
                 }
-                let behind = self.now - life.time();
+                let behind = self.now.saturating_sub(life.time());
                 life.runtime.block_on(tokio::time::advance(behind));
                 self.hosts[at].stopped = None;
             }
