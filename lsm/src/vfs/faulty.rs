@@ -118,6 +118,12 @@ impl FaultyVfs {
         self.state.lock().crash_at = Some(call);
     }
 
+    /// Takes back a fault or a power cut that is still to come.
+    pub fn cancel_faults(&self) {
+        let mut state = self.state.lock();
+        (state.fail_at, state.crash_at) = (None, None);
+    }
+
     /// Whether the power is off.
     pub fn is_down(&self) -> bool {
         self.state.lock().is_down

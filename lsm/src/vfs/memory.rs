@@ -98,8 +98,18 @@ impl MemoryVfs {
         }
     }
 
+    /// Puts other files in the place of all that are here. A directory that a file of them is in is there as well.
     pub(super) fn replace_files(&self, files: BTreeMap<PathBuf, Arc<MemoryFile>>) {
         let mut tree = self.tree.lock();
+        for dir in files.keys().filter_map(|path| path.parent()) {
+            let mut ancestors = dir.ancestors().filter(|dir| !dir.as_os_str().is_empty());
+            // Who has an ancestor has all above it.
+            while let Some(dir) = ancestors.next()
+                && !tree.dirs.contains(dir)
+            {
+                tree.dirs.insert(dir.to_path_buf());
+            }
+        }
         tree.files = files;
         tree.locks.clear();
     }
