@@ -253,6 +253,19 @@ impl From<lsm::Error> for Error {
     }
 }
 
+impl Error {
+    /// What a state machine tells raft when this keeps it from going on: `what` it cannot do. A disk that fails stops all
+    /// groups of the host, anything else this one.
+    pub(crate) fn for_raft(self, what: impl Into<String>) -> raft::Error {
+        let kind = match self.kind() {
+            ErrorKind::Io => raft::ErrorKind::Io,
+            ErrorKind::Corrupt => raft::ErrorKind::Corrupt,
+            _ => raft::ErrorKind::Bug,
+        };
+        raft::Error::new(kind, what).with_source(self)
+    }
+}
+
 impl From<raft::Error> for Error {
     /// What raft calls invalid is a limit of a command; the kinds mean the same here.
     fn from(cause: raft::Error) -> Self {

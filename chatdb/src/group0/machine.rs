@@ -285,11 +285,7 @@ impl StateMachine for SystemMachine {
             let outcome = raft::blocking(|| self.0.apply(command, batch.id.index));
             match &outcome {
                 Err(error) if !error.is_deterministic() => {
-                    return Err(raft::Error::new(
-                        raft::ErrorKind::Bug,
-                        "group 0 cannot apply a command",
-                    )
-                    .with_source(error.clone()));
+                    return Err(error.clone().for_raft("group 0 cannot apply a command"));
                 }
                 _ => responses.push(encode_outcome(&outcome)),
             }
@@ -314,16 +310,12 @@ impl StateMachine for SystemMachine {
     }
 
     fn make_snapshot(&mut self, dir: &Path) -> raft::Result<Applied> {
-        self.0.make_snapshot(dir).map_err(|cause| {
-            let message = "group 0 cannot make a raft snapshot";
-            raft::Error::new(raft::ErrorKind::Io, message).with_source(cause)
-        })
+        let made = self.0.make_snapshot(dir);
+        made.map_err(|cause| cause.for_raft("group 0 cannot make a raft snapshot"))
     }
 
     fn install_snapshot(&mut self, dir: &Path) -> raft::Result<Applied> {
-        self.0.install_snapshot(dir).map_err(|cause| {
-            let message = "group 0 cannot install a raft snapshot";
-            raft::Error::new(raft::ErrorKind::Bug, message).with_source(cause)
-        })
+        let installed = self.0.install_snapshot(dir);
+        installed.map_err(|cause| cause.for_raft("group 0 cannot install a raft snapshot"))
     }
 }

@@ -250,16 +250,13 @@ impl Node {
 
     /// Waits until the node can no longer work, and tells why.
     pub(crate) async fn failed(&self) -> Error {
-        let failed = self
+        let failure = self
             .running
             .lock()
             .as_ref()
             .map(|running| running.host.failed());
-        match failed {
-            Some(failed) => {
-                let failure = failed.await;
-                Error::new(ErrorKind::Io, "the node has failed").with_source(failure.error)
-            }
+        match failure {
+            Some(failure) => open::failed(failure.await),
             None => std::future::pending().await,
         }
     }

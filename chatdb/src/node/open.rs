@@ -146,7 +146,12 @@ impl Node {
             own: join::own_place(&options, &ground),
             lost: joined.lost,
         };
-        begin(&parts, &options).await?;
+        // It may wait for other nodes, and would wait in vain for a group that its own disk has stopped.
+        tokio::select! {
+            biased;
+            begun = begin(&parts, &options) => begun?,
+            failure = host.failed() => return Err(failed(failure)),
+        }
         let maintenance = Maintenance::start(&Work {
             options: options.clone(),
             environment: environment.clone(),
@@ -279,6 +284,11 @@ async fn open_group0(host: &Host, system: &Arc<System>, identity: Identity) -> R
         host.join_group(GROUP0, replica, machine).await?
     };
     Ok(group0)
+}
+
+/// The end of a node whose replication has failed.
+pub(super) fn failed(failure: raft::Failure) -> Error {
+    Error::new(ErrorKind::Io, "the node has failed").with_source(failure.error)
 }
 
 /// Gives a new cluster its tablets, or waits until group 0 has told this node of itself; then opens

@@ -120,6 +120,12 @@ pub(crate) fn from_status(status: &Status) -> Error {
                     format!("what answers does not speak gRPC so; it may only take TLS: {text}");
                 return Error::new(ErrorKind::Unknown, message);
             }
+            // A port that takes only TLS may answer one in the clear, or hang up: what comes first is seen.
+            Code::Unknown if text.contains("transport error") => {
+                format!(
+                    "the connection ended before an answer; if it always does, it may only take TLS: {text}"
+                )
+            }
             code => format!("{text} (gRPC {code:?})"),
         };
         if never_left(status) {

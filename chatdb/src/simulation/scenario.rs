@@ -162,6 +162,9 @@ impl Life {
         self.trouble();
         self.shared.stop.store(true, Ordering::Relaxed);
         self.world.net.heal();
+        for host in &self.world.hosts {
+            host.vfs.cancel_faults();
+        }
         self.check(&clients);
         self.count()
     }

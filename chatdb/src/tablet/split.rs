@@ -67,10 +67,13 @@ pub(crate) fn remove_seed(vfs: &dyn Vfs, dir: &Path) -> Result<()> {
     if !vfs.exists(dir)? {
         return Ok(());
     }
-    // What makes it complete goes first.
-    let mut names = vfs.list(dir)?;
-    names.sort_by_key(|name| name != CURRENT);
-    for name in names {
+    // What makes it complete goes first, and for good: a power cut may bring any of the names back.
+    let current = dir.join(CURRENT);
+    if vfs.exists(&current)? {
+        vfs.remove(&current)?;
+        vfs.sync_dir(dir)?;
+    }
+    for name in vfs.list(dir)? {
         vfs.remove(&dir.join(name))?;
     }
     Ok(vfs.remove_dir(dir)?)

@@ -380,15 +380,8 @@ pub(crate) struct TabletMachine(pub(crate) Arc<Tablet>);
 
 impl TabletMachine {
     fn judge<T>(&self, outcome: Result<T>) -> raft::Result<T> {
-        outcome.map_err(|cause: Error| {
-            let message = format!("tablet {} cannot apply an entry", self.0.group_id);
-            let kind = match cause.kind() {
-                ErrorKind::Io => raft::ErrorKind::Io,
-                ErrorKind::Corrupt => raft::ErrorKind::Corrupt,
-                _ => raft::ErrorKind::Bug,
-            };
-            raft::Error::new(kind, message).with_source(cause)
-        })
+        let what = || format!("tablet {} cannot apply an entry", self.0.group_id);
+        outcome.map_err(|cause| cause.for_raft(what()))
     }
 }
 
