@@ -146,12 +146,7 @@ impl Node {
             own: join::own_place(&options, &ground),
             lost: joined.lost,
         };
-        // It may wait for other nodes, and would wait in vain for a group that its own disk has stopped.
-        tokio::select! {
-            biased;
-            begun = begin(&parts, &options) => begun?,
-            failure = host.failed() => return Err(failed(failure)),
-        }
+        begin((&parts, &host), &options).await?;
         let maintenance = Maintenance::start(&Work {
             options: options.clone(),
             environment: environment.clone(),
@@ -291,9 +286,19 @@ pub(super) fn failed(failure: raft::Failure) -> Error {
     Error::new(ErrorKind::Io, "the node has failed").with_source(failure.error)
 }
 
+/// Opens what the node is to have, or fails with its replication: it may wait for other nodes, and would wait in vain
+/// for a group that its own disk has stopped.
+async fn begin((parts, host): (&Parts, &Host), options: &EmbeddedOptions) -> Result<()> {
+    tokio::select! {
+        biased;
+        begun = open_tablets(parts, options) => begun,
+        failure = host.failed() => Err(failed(failure)),
+    }
+}
+
 /// Gives a new cluster its tablets, or waits until group 0 has told this node of itself; then opens
 /// the replicas that it is to have.
-async fn begin(parts: &Parts, options: &EmbeddedOptions) -> Result<()> {
+async fn open_tablets(parts: &Parts, options: &EmbeddedOptions) -> Result<()> {
     let (node, system) = (parts.opener.node, &parts.opener.system);
     let status = parts.group0.status();
     let is_new = system.state().cluster_id == 0;
