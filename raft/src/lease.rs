@@ -17,7 +17,7 @@
 //! * A leadership that was given up holds no lease any more.
 //! * Stamps are ordered by number, not by time: a clock may stand still while calls leave.
 //!
-//! Cost: one short lock when a call leaves and one when it is answered; 24 bytes per member.
+//! Cost: one short lock when a call leaves and one when it is answered; looking at the lease allocates nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -103,17 +103,24 @@ impl Lease {
             // This replica counts from any time on.
             let needed = set.len() / 2 + 1 - usize::from(set.contains(&own.0));
             let others = set.iter().filter(|member| **member != own.0);
-            let mut stamps: Vec<Stamp> = others
-                .filter_map(|member| state.answered.get(&ReplicaId(*member)).copied())
-                .collect();
-            stamps.sort_unstable_by(|a, b| b.cmp(a));
-            stamps.get(needed.checked_sub(1)?).copied()
+            let stamps = others.filter_map(|member| state.answered.get(&ReplicaId(*member)));
+            // A handful of members: quicker than sorting them, and nothing is allocated for a read.
+            let since = |stamp: &Stamp| stamps.clone().filter(|it| *it >= stamp).count();
+            stamps
+                .clone()
+                .filter(|it| since(it) >= needed)
+                .max()
+                .copied()
         };
-        let sets = sets
-            .iter()
-            .filter(|set| set.len() > 1 || !set.contains(&own.0));
-        let oldest = sets.map(held).collect::<Option<Vec<_>>>()?;
-        oldest.into_iter().min()
+        let mut oldest: Option<Stamp> = None;
+        for set in sets {
+            let is_alone = set.len() == 1 && set.contains(&own.0);
+            if !is_alone {
+                let stamp = held(set)?;
+                oldest = Some(oldest.map_or(stamp, |oldest| oldest.min(stamp)));
+            }
+        }
+        oldest
     }
 
     /// Resolves at the next confirmation after this call.
