@@ -11,13 +11,15 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::oneshot;
 
 /// How long a node may take until it serves.
 const READY_TIMEOUT: Duration = Duration::from_mins(1);
+/// How long a process that was killed may take until it is gone.
+const END_TIMEOUT: Duration = Duration::from_secs(10);
 const RPC_PORT: u16 = 7400;
 const NODE_PORT: u16 = 7500;
 const METRICS_PORT: u16 = 7600;
@@ -248,6 +250,22 @@ impl Cluster {
             self.links.set_process(number, 0);
         }
         has_ended
+    }
+}
+
+/// The next run of this process has the same addresses: none of these processes may outlive it.
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        let children = self.nodes.iter_mut().filter_map(|it| it.child.take());
+        let mut children: Vec<Child> = children.collect();
+        // An error says that it has ended already.
+        children.retain_mut(|child| child.start_kill().is_ok());
+        let end = Instant::now() + END_TIMEOUT;
+        for mut child in children {
+            while matches!(child.try_wait(), Ok(None)) && Instant::now() < end {
+                std::thread::yield_now();
+            }
+        }
     }
 }
 

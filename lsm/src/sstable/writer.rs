@@ -23,7 +23,8 @@ use crate::vfs::{File, Vfs};
 /// A block is never larger than this before compression, unless a single row is.
 const BLOCK_BYTES_HARD: usize = 64 * 1024;
 /// A partition that does not fit is begun in a block of its own if what comes before it is at least
-/// one in so many parts of a block: less would make many small blocks, and leaves most of a page.
+/// one in so many parts of a block. Less would make many small blocks: that much stays in front of it, in a
+/// block that grows by it.
 const SPLIT_SHARE: usize = 4;
 /// Bytes collected before they are written to the file.
 const WRITE_BYTES: usize = 256 * 1024;
@@ -363,8 +364,18 @@ impl TableWriter {
 
     fn builder_is_full(&self, more: usize) -> bool {
         self.block.is_some()
-            && (self.builder.size() >= self.block_bytes
+            && (self.builder.size() >= self.block_bytes + self.in_front()
                 || self.builder.size() + more > BLOCK_BYTES_HARD)
+    }
+
+    /// Bytes of earlier partitions that share a block with the first page of the current one.
+    fn in_front(&self) -> usize {
+        let earlier = self.earlier.as_ref().map_or(0, |it| it.mark.bytes());
+        if earlier < self.block_bytes / SPLIT_SHARE {
+            earlier
+        } else {
+            0
+        }
     }
 
     /// Starts a new block if the current one is full.

@@ -17,6 +17,7 @@ mod crash_log;
 mod dead_runs;
 mod engine_basics;
 mod engine_support;
+mod first_page;
 mod format_pages;
 mod invariants;
 mod late_writes;
