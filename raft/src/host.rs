@@ -39,7 +39,7 @@ use crate::pulse::{self, Patience};
 use crate::receiver::Receiver;
 use crate::recovery::{self, Start, lead};
 use crate::replica::{DurablePoint, Replica, ReplicaParts};
-use crate::running::Running;
+use crate::running::{Running, shut_down};
 use crate::settings;
 use crate::snapshot::{Bulk, Outbox};
 use crate::stages::Stages;
@@ -478,8 +478,6 @@ async fn warden(
     for group in running(&members) {
         group.replica().adopt_failure(&failure.error);
         group.queue().close(&failure.error);
-        if let Err(error) = group.raft().shutdown().await {
-            tracing::debug!(group = group.id().0, error = %error, "raft group ended by the failure");
-        }
+        shut_down(group.raft()).await;
     }
 }

@@ -7,6 +7,21 @@ use tokio::task::JoinHandle;
 
 use crate::error::Error;
 use crate::group::Group;
+use crate::types::Raft;
+
+/// Ends openraft's task of a group. It goes on to the end when nobody waits for it.
+///
+/// Dropping openraft's own `shutdown` in the middle would leave its state "being waited for", and whoever calls the group
+/// after that would panic.
+pub(crate) async fn shut_down(raft: &Raft) {
+    let raft = raft.clone();
+    let group = tokio::spawn(async move { raft.shutdown().await });
+    match group.await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(error = %error, "a raft group did not stop in order"),
+        Err(error) => tracing::warn!(error = %error, "the end of a raft group was not reached"),
+    }
+}
 
 /// A group and the tasks that serve it.
 #[derive(Debug)]
@@ -30,15 +45,12 @@ impl Running {
             );
         }
         self.keeper.abort();
-        match tokio::time::timeout(limit, self.group.raft().shutdown()).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => {
-                tracing::warn!(group, error = %error, "the raft group did not stop in order");
-            }
-            Err(_) => tracing::warn!(
+        let ending = shut_down(self.group.raft());
+        if tokio::time::timeout(limit, ending).await.is_err() {
+            tracing::warn!(
                 group,
                 "the raft group was still at work when it was stopped"
-            ),
+            );
         }
         let mut machine = self.machine;
         let gone = async { while machine.changed().await.is_ok() {} };

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use lsm::vfs::Fault;
-use raft::{Error, ErrorKind, GroupId, HostOptions, ReadPolicy};
+use raft::{Error, ErrorKind, GroupId, HostOptions, LogDriver, ReadPolicy};
 
-use crate::support::{GROUP, Ledger, ONE, World, command, eventually, life};
+use crate::cluster::virtual_life;
+use crate::support::{GROUP, Ledger, ONE, World, command, eventually, life, replica};
 
 #[test]
 fn a_failed_sync_leaves_proposals_unknown_and_stops_every_group_and_tells_the_host() {
@@ -233,4 +234,40 @@ fn a_stopped_host_refuses_and_says_so() {
             .expect_err("it is stopped");
         assert_eq!(error.kind(), ErrorKind::Closed, "{error:?}");
     });
+}
+
+#[test]
+fn a_stop_that_is_given_up_at_any_point_leaves_a_group_that_refuses() {
+    for polls in 0..40 {
+        let world = World::new(8);
+        let ledger = Ledger::default();
+        let is_done = virtual_life(async {
+            let host = world.host(HostOptions {
+                log_driver: LogDriver::Task,
+                ..HostOptions::default()
+            });
+            let group = host
+                .open_group(GROUP, ONE, ledger.machine(), true)
+                .await
+                .expect("it opens");
+            let mut stopping = Box::pin(host.stop());
+            let mut is_done = false;
+            for _ in 0..polls {
+                is_done |= futures::poll!(&mut stopping).is_ready();
+                if is_done {
+                    break;
+                }
+                tokio::task::yield_now().await;
+            }
+            drop(stopping);
+            let limit = Duration::from_millis(20);
+            let joining = group.add_learner(replica(2), limit).await;
+            joining.expect_err("there is no such replica, nor this group in the end");
+            is_done
+        });
+        if is_done {
+            return;
+        }
+    }
+    panic!("the host did not stop");
 }
