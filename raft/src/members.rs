@@ -9,18 +9,29 @@
 //! Changes are made by the leader, one at a time.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use openraft::ChangeMembers;
 use openraft::Instant;
 use openraft::async_runtime::watch::WatchReceiver;
-use openraft::errors::{ClientWriteError, RaftError};
+use openraft::errors::{ClientWriteError, ForwardToLeader, PreconditionFailed, RaftError};
+use openraft::raft::{ClientWriteResponse, Precondition};
 
 use crate::batcher::{no_leader, not_leader};
 use crate::error::{Error, ErrorKind, Result};
 use crate::group::{Group, leader};
 use crate::id::ReplicaId;
-use crate::types::Types;
+use crate::types::{Types, from_raft_membership};
+
+/// What becomes of voters that a change does not name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Leaving {
+    /// They go on as learners.
+    Learns,
+    /// They are members no more.
+    Leaves,
+}
 
 impl Group {
     /// Adds a replica that receives entries and does not vote, and waits until it has caught up.
@@ -33,7 +44,8 @@ impl Group {
         let adding = async {
             // Not openraft's own wait: to that, a replica that never answered has caught up with a
             // short log.
-            let added = self.raft().add_learner(replica.0, (), false).await?;
+            let change = ChangeMembers::AddNodes([(replica.0, ())].into());
+            let added = self.change(change, Leaving::Learns).await?;
             Ok(self.wait_matched(replica, added.log_id.index).await)
         };
         let added = tokio::time::timeout(limit, adding).await;
@@ -75,7 +87,8 @@ impl Group {
             return Err(Error::new(ErrorKind::Invalid, message));
         }
         let voters: BTreeSet<u64> = voters.iter().map(|replica| replica.0).collect();
-        let changing = self.raft().change_membership(voters, false);
+        let change = ChangeMembers::ReplaceAllVoters(voters);
+        let changing = self.change(change, Leaving::Leaves);
         let changed = tokio::time::timeout(limit, changing).await;
         let what = "the change of voters is not committed";
         self.outcome(changed.map(|changed| changed.map(drop)), what, limit)
@@ -91,10 +104,54 @@ impl Group {
     ) -> Result<()> {
         let learners = learners.iter().map(|replica| replica.0).collect();
         let change = ChangeMembers::RemoveNodes(learners);
-        let changing = self.raft().change_membership(change, false);
+        let changing = self.change(change, Leaving::Leaves);
         let changed = tokio::time::timeout(limit, changing).await;
         let what = "the removal of learners is not committed";
         self.outcome(changed.map(|changed| changed.map(drop)), what, limit)
+    }
+
+    /// Asks openraft for a change, on the condition that this replica is a member.
+    ///
+    /// A leader that has taken itself out goes on leading for a moment, until it has handed over. openraft would take a
+    /// change from it then, and appends it as a leader while its own rules say that it is none
+    /// (`ReplicationHandler::append_membership`, an assertion in builds that have them). Whoever leads next makes the change.
+    async fn change(
+        &self,
+        change: ChangeMembers<u64, ()>,
+        leaving: Leaving,
+    ) -> std::result::Result<ClientWriteResponse<Types>, RaftError<Types, ClientWriteError<Types>>>
+    {
+        let own = self.replica().id.0;
+        let retain = leaving == Leaving::Learns;
+        let mut metrics = self.metrics().clone();
+        loop {
+            let known = Arc::clone(&metrics.borrow_watched().membership_config);
+            if !from_raft_membership(known.membership()).contains(self.replica().id) {
+                let leader = metrics.borrow_watched().current_leader;
+                let other = leader.filter(|leader| *leader != own);
+                let forward = other.map_or_else(ForwardToLeader::empty, |other| {
+                    ForwardToLeader::new(other, ())
+                });
+                return Err(RaftError::APIError(forward.into()));
+            }
+            let known = *known.log_id();
+            let condition = Precondition::LastMembershipLogId {
+                last_membership_log_id: known,
+            };
+            let changing = self
+                .raft()
+                .change_membership_if(change.clone(), retain, [condition]);
+            match changing.await {
+                // Somebody changed them before, or the metrics are behind what this task was told of.
+                Err(RaftError::APIError(ClientWriteError::PreconditionFailed(
+                    PreconditionFailed::LastMembershipLogIdMismatch { expected, .. },
+                ))) if expected == known => {
+                    let other = metrics.wait_until(|it| *it.membership_config.log_id() != known);
+                    drop(other.await);
+                }
+                outcome => return outcome,
+            }
+        }
     }
 
     /// Whether a member has answered within `silence` and lacks at most `lag` entries, as this

@@ -227,6 +227,37 @@ fn a_replica_that_joins_catches_up_and_one_that_leaves_is_not_asked_any_more() {
 }
 
 #[test]
+fn a_leader_that_took_itself_out_changes_no_members_and_the_next_one_does() {
+    virtual_life(async {
+        let network = Network::new(6, Duration::from_millis(2));
+        let nodes = cluster(6, &network).await;
+        let old = nodes[0].group().expect("up");
+        let others = BTreeSet::from([2, 3].map(replica));
+        old.change_voters(&others, LONG).await.expect("it leaves");
+        // It does not know yet that anybody else leads.
+        assert_eq!(old.leader(), Some(replica(1)));
+        let limit = Duration::from_secs(1);
+        let error = old
+            .add_learner(replica(1), limit)
+            .await
+            .expect_err("it is no member");
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
+        let second = nodes[1].group().expect("up");
+        let led = |leader| leader == Some(replica(2)) || leader == Some(replica(3));
+        second.wait_leader(led, LONG).await.expect("another leads");
+        // Soon it also has a lease.
+        write(&nodes, &command(1)).await;
+        let mut groups = nodes[1..].iter().filter_map(Node::group);
+        let next = groups.find(|it| it.leader() == Some(it.status().replica));
+        let next = next.expect("it leads");
+        next.add_learner(replica(1), LONG)
+            .await
+            .expect("it joins again");
+        assert!(old.status().failure.is_none());
+    });
+}
+
+#[test]
 fn a_leader_hands_over_and_the_old_one_names_the_new_one() {
     virtual_life(async {
         let network = Network::new(2, Duration::from_millis(2));
