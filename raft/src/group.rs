@@ -109,8 +109,11 @@ impl Group {
 
     /// Runs for election now, without waiting for a leader to fall silent: for a new group of which
     /// everybody knows that it has none yet.
+    ///
+    /// The others are asked first whether they would vote for this replica. One that they would not vote for, because it
+    /// lacks entries or they have a leader, disturbs nobody, however often it runs.
     pub async fn campaign(&self) -> Result<()> {
-        let asked = self.0.raft.trigger().elect(false).await;
+        let asked = self.0.raft.trigger().elect(true).await;
         asked.map_err(|_| self.0.replica.stopped())
     }
 

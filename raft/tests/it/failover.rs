@@ -111,6 +111,33 @@ fn a_member_that_restarts_keeps_its_promise_to_the_leader_that_it_followed() {
 }
 
 #[test]
+fn a_member_that_lacks_entries_and_runs_for_election_again_and_again_keeps_nobody_from_leading() {
+    virtual_life(async {
+        let network = Network::new(5, Duration::from_millis(2));
+        let mut nodes = cluster(5, &network).await;
+        settle(&nodes).await;
+        cut_off(&network, 3, &[1, 2]);
+        write(&nodes[..2], &command(1)).await;
+        let term = nodes[1].group().expect("up").status().term;
+        nodes[0].lose_power(&network);
+        network.heal();
+        // The second has what the third lacks, so only it can lead.
+        let behind = nodes[2].group().expect("up").clone();
+        let running = tokio::spawn(async move {
+            loop {
+                behind.campaign().await.expect("it runs");
+                tokio::time::sleep(Duration::from_millis(500)).await;
+            }
+        });
+        let next = nodes[1].group().expect("up");
+        let led = next.wait_leader(|leader| leader == Some(replica(2)), LONG);
+        led.await.expect("the second leads");
+        running.abort();
+        assert_eq!(next.status().term, term + 1, "one election was enough");
+    });
+}
+
+#[test]
 fn a_leader_that_hands_over_holds_no_lease_any_more_also_when_it_hears_of_nobody() {
     virtual_life(async {
         let network = Network::new(4, Duration::from_millis(2));
