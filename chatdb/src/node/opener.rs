@@ -7,7 +7,7 @@
 
 use crate::db::options::EmbeddedOptions;
 use crate::error::{Error, ErrorKind, Result};
-use crate::group0::{System, TabletRecord};
+use crate::group0::{System, TabletRecord, Topology};
 use crate::node::beneath::Beneath;
 use crate::node::installation::Installation;
 use crate::node::maintenance::Pressure;
@@ -229,13 +229,11 @@ impl Opener {
         let heard = self.system.applied_index();
         let topology = self.system.topology();
         let is_wanted = |group: u64, generation: u64| {
-            let parents = topology.tablets.iter();
-            let mut splitting = parents.filter_map(|record| record.splitting);
-            let replica = ReplicaId::new(self.node, generation);
-            let named = topology
-                .tablet(group)
-                .and_then(|it| it.replica_on(self.node));
-            generation > heard || named == Some(replica) || splitting.any(|it| it.child == group)
+            may_be_named(
+                &topology,
+                heard,
+                (group, ReplicaId::new(self.node, generation)),
+            )
         };
         let names = {
             let (vfs, all) = (Arc::clone(&vfs), all.clone());
@@ -253,15 +251,12 @@ impl Opener {
         .await
     }
 
-    /// Whether nothing names the replica, as of a map that has heard of the decision that made it.
+    /// Whether nothing names the replica, and nothing will.
     fn is_left_over(&self, group: u64, replica: ReplicaId) -> bool {
         let heard = self.system.applied_index();
         let topology = self.system.topology();
-        let named = topology
-            .tablet(group)
-            .and_then(|record| record.replica_on(self.node));
         let open = self.tablets.get(group).map(|place| place.replica);
-        named != Some(replica) && open != Some(replica) && replica.generation() <= heard
+        open != Some(replica) && !may_be_named(&topology, heard, (group, replica))
     }
 
     async fn remove_directory(&self, dir: PathBuf) -> Result<()> {
@@ -282,11 +277,61 @@ impl Opener {
     }
 }
 
+/// Whether the map names the replica, or one that comes after it may, of a node that has heard group 0 up to entry `heard`.
+///
+/// The replicas of a tablet that is split off begin when the map names it, under the number of the decision to split, which
+/// came before: a node that restarts and has heard only of that must not take them for what is left of something.
+fn may_be_named(topology: &Topology, heard: u64, (group, replica): (u64, ReplicaId)) -> bool {
+    let record = topology.tablet(group);
+    let named = record.and_then(|record| record.replica_on(replica.node()));
+    let mut splitting = topology.tablets.iter().filter_map(|it| it.splitting);
+    replica.generation() > heard
+        || named == Some(replica)
+        || splitting.any(|splitting| splitting.child == group)
+}
+
 /// The names in a directory, none if it is not there.
 fn list(vfs: &dyn Vfs, dir: &Path) -> Result<Vec<String>> {
     if vfs.exists(dir)? {
         Ok(vfs.list(dir)?)
     } else {
         Ok(Vec::new())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::group0::{Splitting, TabletRange};
+
+    fn tablet(group: u64, splitting: Option<u64>) -> TabletRecord {
+        TabletRecord {
+            range: TabletRange {
+                group,
+                first: group,
+                last: group,
+            },
+            version: 0,
+            replicas: vec![ReplicaId::new(NodeId(2), 5)],
+            leaving: Vec::new(),
+            is_settled: splitting.is_none(),
+            splitting: splitting.map(|child| Splitting { child, at: None }),
+            born: None,
+        }
+    }
+
+    #[test]
+    fn a_replica_of_a_tablet_that_is_being_split_off_is_no_leftover() {
+        let mut topology = Topology::default();
+        topology.tablets = vec![tablet(1, Some(3))];
+        let child = (3, ReplicaId::new(NodeId(2), 23));
+        assert!(may_be_named(&topology, 22, child), "not heard of");
+        assert!(may_be_named(&topology, 23, child), "it is named soon");
+        topology.tablets = vec![tablet(1, None)];
+        assert!(!may_be_named(&topology, 24, child), "it never was made");
+        topology.tablets = vec![tablet(1, None), tablet(3, None)];
+        assert!(!may_be_named(&topology, 24, child), "another is named");
+        let named = (3, ReplicaId::new(NodeId(2), 5));
+        assert!(may_be_named(&topology, 24, named));
     }
 }
