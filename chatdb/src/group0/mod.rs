@@ -15,6 +15,8 @@ mod topology;
 pub(crate) use command::{SystemCommand, TABLETS_MAX, decode_outcome, encode_outcome};
 pub(crate) use machine::{System, SystemMachine};
 pub(crate) use state::SystemState;
+#[cfg(test)]
+pub(crate) use topology::Born;
 pub(crate) use topology::{
     NODES_MAX, NodePlace, NodeRecord, NodeState, REPLICATION_MAX, Splitting, TabletRange,
     TabletRecord, Topology,

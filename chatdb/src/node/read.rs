@@ -117,9 +117,10 @@ impl Node {
         if worker == Worker::Leader {
             return self.part_of(statement, plan, (token, worker)).await;
         }
-        let place = self.tablets.get(self.group_of(token)?);
+        let group = self.group_of(token)?;
+        let place = self.tablets.get(group);
         let is_fresh = place.is_none_or(|place| self.is_fresh(&place));
-        if is_fresh && self.has_applied(statement.after).await {
+        if is_fresh && self.has_applied(group, statement.after).await {
             return self.part_of(statement, plan, (token, worker)).await;
         }
         // The leader has what this replica does not get.
@@ -141,17 +142,19 @@ impl Node {
         stale.is_some_and(|stale| stale <= self.options.stale_reads)
     }
 
-    /// Whether the own replica has the write, soon. Without a replica here another node looks.
-    async fn has_applied(&self, after: Option<Position>) -> bool {
+    /// Whether the own replica of the tablet has the write, soon. Without a replica here another node looks.
+    async fn has_applied(&self, group: u64, after: Option<Position>) -> bool {
         let Some(after) = after else {
             return true;
         };
-        match self.tablets.get(after.group) {
-            Some(place) => {
-                let applied = place.group.wait_applied(after.index, AFTER_LIMIT);
+        let entry = entry_with(&self.system.topology(), group, after);
+        match (entry, self.tablets.get(group)) {
+            (None, _) => false,
+            (Some(_), None) => true,
+            (Some(entry), Some(place)) => {
+                let applied = place.group.wait_applied(entry, AFTER_LIMIT);
                 applied.await.is_ok()
             }
-            None => true,
         }
     }
 
@@ -161,12 +164,11 @@ impl Node {
         plan: &Arc<ReadPlan>,
         (token, worker): (u64, Worker),
     ) -> Result<Part> {
-        let consistency = statement.consistency;
         let here = |place: Arc<TabletPlace>| async move {
             if worker == Worker::Leader && !place.leads() {
                 return Err(self.does_not_lead(&place));
             }
-            self.read_here(plan, consistency, (token, None)).await
+            self.read_here(plan, statement, (token, None)).await
         };
         let there = |node: NodeId, group: u64| async move {
             let mut asked = statement.clone().page_state(plan.page_state.clone());
@@ -218,11 +220,11 @@ impl Node {
             return Err(self.does_not_lead(&place));
         }
         let is_one = statement.consistency == Consistency::One;
-        if is_one && !(self.is_fresh(&place) && self.has_applied(statement.after).await) {
+        if is_one && !(self.is_fresh(&place) && self.has_applied(group, statement.after).await) {
             return Err(self.does_not_lead(&place));
         }
         let plan = Arc::new(plan);
-        let part = self.read_here(&plan, statement.consistency, (token, Some(group)));
+        let part = self.read_here(&plan, statement, (token, Some(group)));
         Ok(part.await?.result)
     }
 
@@ -231,13 +233,11 @@ impl Node {
     async fn read_here(
         &self,
         plan: &Arc<ReadPlan>,
-        consistency: Consistency,
+        statement: &Statement,
         (token, only): (u64, Option<u64>),
     ) -> Result<Part> {
         if is_small(plan)
-            && let Some(part) = self
-                .read_in_memory(plan, consistency, (token, only))
-                .await?
+            && let Some(part) = self.read_in_memory(plan, statement, (token, only)).await?
         {
             return Ok(part);
         }
@@ -252,7 +252,7 @@ impl Node {
         let running = running.map_err(|cause| {
             Error::new(ErrorKind::Closed, "the database is closed").with_source(cause)
         })?;
-        let readable = self.readable(plan, consistency, (token, only)).await?;
+        let readable = self.readable(plan, statement, (token, only)).await?;
         let is_stopped = Arc::new(AtomicBool::new(false));
         let _stop = StopOnDrop(Arc::clone(&is_stopped));
         let (plan, clock) = (Arc::clone(plan), self.environment.clock.clone());
@@ -268,10 +268,10 @@ impl Node {
     async fn read_in_memory(
         &self,
         plan: &ReadPlan,
-        consistency: Consistency,
+        statement: &Statement,
         from: (u64, Option<u64>),
     ) -> Result<Option<Part>> {
-        let readable = self.readable(plan, consistency, from).await?;
+        let readable = self.readable(plan, statement, from).await?;
         if readable.iter().any(|place| place.tablet.is_out_of_memory()) {
             return Ok(None);
         }
@@ -293,9 +293,10 @@ impl Node {
     async fn readable(
         &self,
         plan: &ReadPlan,
-        consistency: Consistency,
+        statement: &Statement,
         (token, only): (u64, Option<u64>),
     ) -> Result<Vec<Readable>> {
+        let consistency = statement.consistency;
         let policy = match consistency {
             Consistency::One => ReadPolicy::Local,
             Consistency::Quorum => ReadPolicy::Lease,
@@ -307,7 +308,9 @@ impl Node {
             let place = self.tablets.get(range.group);
             let is_wanted = only.is_none_or(|only| only == range.group);
             let place = place.filter(|place| match consistency {
-                Consistency::One => self.is_fresh(place),
+                Consistency::One => {
+                    self.is_fresh(place) && has_now(&topology, place, statement.after)
+                }
                 Consistency::Quorum | Consistency::Serial => place.leads(),
             });
             let Some(place) = place.filter(|_| is_wanted) else {
@@ -335,6 +338,38 @@ impl Node {
         let message = format!("no tablet here holds token {token:016x} any more");
         Err(Error::new(ErrorKind::NotLeader, message))
     }
+}
+
+/// The entry of a tablet from which on its replica has the write, 0 if the write was of other tokens; `None` when
+/// that cannot be told, because the write went to a tablet that the map does not have yet: it was split off one that the
+/// map has, and the tokens may have gone with it.
+fn entry_with(topology: &Topology, group: u64, after: Position) -> Option<u64> {
+    if group == after.group {
+        return Some(after.index);
+    }
+    topology.tablet(after.group)?;
+    // What the tablet began with has everything of the tablets that held its tokens before.
+    let born = topology.tablet(group)?.born;
+    let mut older = born;
+    for _ in &topology.tablets {
+        let Some(parent) = older.map(|born| born.parent) else {
+            break;
+        };
+        if parent == after.group {
+            return born.map(|born| born.index);
+        }
+        older = topology.tablet(parent).and_then(|record| record.born);
+    }
+    Some(0)
+}
+
+/// Whether the replica has the write already.
+fn has_now(topology: &Topology, place: &TabletPlace, after: Option<Position>) -> bool {
+    let Some(after) = after else {
+        return true;
+    };
+    let entry = entry_with(topology, place.tablet.group_id(), after);
+    entry.is_some_and(|entry| *place.group.applied().borrow() >= entry)
 }
 
 /// Adds a later part of the page.
@@ -413,4 +448,67 @@ fn run(
     let millis = |stale: Duration| u64::try_from(stale.as_millis()).unwrap_or(u64::MAX);
     result.stats.stale_ms = stale.map(millis);
     Ok(Some(Part { result, goes_on }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::group0::Born;
+    use crate::group0::TabletRecord;
+
+    fn tablet(group: u64, born: Option<(u64, u64)>) -> TabletRecord {
+        TabletRecord {
+            range: TabletRange {
+                group,
+                first: group,
+                last: group,
+            },
+            version: 0,
+            replicas: Vec::new(),
+            leaving: Vec::new(),
+            is_settled: true,
+            splitting: None,
+            born: born.map(|(parent, index)| Born {
+                parent,
+                index,
+                decided: 0,
+            }),
+        }
+    }
+
+    fn entry(topology: &Topology, group: u64, after: (u64, u64)) -> Option<u64> {
+        let (written, index) = after;
+        let after = Position {
+            group: written,
+            index,
+            op: 0,
+        };
+        entry_with(topology, group, after)
+    }
+
+    #[test]
+    fn a_read_after_a_write_to_a_tablet_that_the_map_does_not_have_trusts_no_replica() {
+        // Tablet 3 was split off tablet 2 and written to, and this node has not heard of it.
+        let mut topology = Topology::default();
+        topology.tablets = vec![tablet(1, None), tablet(2, None)];
+        assert_eq!(entry(&topology, 2, (3, 198)), None);
+        assert_eq!(entry(&topology, 2, (2, 198)), Some(198));
+        topology.tablets.push(tablet(3, Some((2, 192))));
+        assert_eq!(entry(&topology, 3, (3, 198)), Some(198));
+        assert_eq!(entry(&topology, 2, (3, 198)), Some(0), "of other tokens");
+        assert_eq!(entry(&topology, 1, (3, 198)), Some(0), "of other tokens");
+    }
+
+    #[test]
+    fn a_write_of_before_a_split_is_in_what_the_new_tablet_began_with() {
+        let mut topology = Topology::default();
+        topology.tablets = vec![
+            tablet(1, None),
+            tablet(2, Some((1, 50))),
+            tablet(3, Some((2, 90))),
+        ];
+        assert_eq!(entry(&topology, 2, (1, 40)), Some(50));
+        assert_eq!(entry(&topology, 3, (2, 80)), Some(90));
+        assert_eq!(entry(&topology, 3, (1, 40)), Some(90));
+    }
 }
