@@ -12,6 +12,7 @@
 //! * `rtp`, `rtcp`: the packets. Every reader is bounded, allocates nothing by a number of the packet and is fuzzed.
 //! * `media`: caches, gaps, rates, rewriting, loudness, the estimate of what a way carries.
 //! * `core`: connections, tracks, slots, rooms.
+//! * `node`: [`VoiceNode`], the handle to workers that each have a thread, a socket and a [`Core`].
 //!
 //! Invariants: nothing of a client is believed before its certificate is the one of its offer; an address is sent no more
 //! than it sent until it has proven that it receives; no packet number goes out twice under one key; every table, queue
@@ -26,6 +27,7 @@ mod core;
 mod dtls;
 mod error;
 mod media;
+mod node;
 mod random;
 mod rtcp;
 mod rtp;
@@ -40,4 +42,5 @@ pub use core::options::{
 pub use core::stats::{Dropped, PeerStats, Stats, TrackStats};
 pub use core::{Core, Transmit};
 pub use error::{Error, ErrorKind, Result};
+pub use node::{Events, NodeOptions, VoiceNode};
 pub use sdp::MediaKind;

@@ -61,6 +61,7 @@ pub struct Core {
     ticks: u64,
     scratch: Vec<u8>,
     numbers: Vec<u16>,
+    closed: bool,
 }
 
 impl std::fmt::Debug for Peer {
@@ -87,9 +88,9 @@ impl Core {
         Ok(Self {
             identity: Identity::generate()?,
             start: now,
-            rooms: Slab::default(),
-            peers: Slab::default(),
-            tracks: Slab::default(),
+            rooms: Slab::new(options.worker),
+            peers: Slab::new(options.worker),
+            tracks: Slab::new(options.worker),
             by_address: HashMap::new(),
             by_ufrag: HashMap::new(),
             outbox: Outbox::new(options.limits.outbox_bytes),
@@ -99,6 +100,7 @@ impl Core {
             ticks: 0,
             scratch: Vec::new(),
             numbers: Vec::new(),
+            closed: false,
             options,
         })
     }

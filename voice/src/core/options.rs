@@ -63,6 +63,8 @@ impl Default for Limits {
 /// What a core is made with.
 #[derive(Clone, Debug)]
 pub struct CoreOptions {
+    /// Number of this core among those of a node; it is a part of every number that the core gives.
+    pub worker: u8,
     /// Addresses that clients are told to send to: those of the socket, as the clients see them.
     pub candidates: Vec<SocketAddr>,
     /// What it takes on.

@@ -67,6 +67,21 @@ impl Core {
         Ok(())
     }
 
+    /// Ends every room and takes nobody any more.
+    pub fn close(&mut self, now: std::time::Instant) {
+        for room in self.rooms.ids() {
+            let closed = self.close_room(RoomId(room), now);
+            debug_assert!(closed.is_ok(), "a room that is listed is here");
+        }
+        self.options.limits.rooms = 0;
+        self.closed = true;
+    }
+
+    /// Whether [`Core::close`] was called.
+    pub const fn is_closed(&self) -> bool {
+        self.closed
+    }
+
     /// Chooses what a subscriber's video slot shows.
     pub fn watch(&mut self, peer: PeerId, mid: &str, watch: Watch) -> Result<()> {
         let not_found =

@@ -6,6 +6,7 @@
 
 mod forwarding;
 mod limits;
+mod loopback;
 mod loss;
 mod refusals;
 mod simulcast;

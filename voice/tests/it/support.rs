@@ -79,6 +79,7 @@ pub(crate) struct World {
 
 pub(crate) fn options(server: SocketAddr) -> CoreOptions {
     CoreOptions {
+        worker: 0,
         candidates: vec![server],
         limits: Limits::default(),
     }
