@@ -142,6 +142,7 @@ impl LogMetrics {
             Counter disk_reads "Entries read from disk instead of memory.",
             Gauge segments "Segment files on disk, spares included.",
             Gauge segment_bytes "Their bytes.",
+            Gauge removed_bytes "Bytes of removed segments that the file system has not got back yet.",
             Gauge pending_bytes "Bytes that wait for a flush.",
             Gauge hot_bytes "Payload bytes in memory.",
         )

@@ -4,6 +4,9 @@
 //! blocks; in a simulation it is a task, because threads are not deterministic. When a sync fails
 //! there is no second try: what the disk holds is not known until the process reads it again.
 //!
+//! Segments that a commit removed are given back to the file system by a thread that lives as long as there are
+//! some, piece by piece: a file system may take hundreds of milliseconds for them, and no commit waits that long.
+//!
 //! # Cost
 //!
 //! Idle: the thread wakes every [`PARK`] to see whether it shall end. Busy: one `fdatasync` carries
@@ -23,6 +26,8 @@ use crate::options::LogDriver;
 
 /// Longest sleep of the idle thread, and thereby longest time to end it.
 const PARK: Duration = Duration::from_millis(50);
+/// Between two pieces of removed segments, so that syncs get to the disk in between: 4 MiB each, up to 800 MB/s.
+const REMOVAL_PAUSE: Duration = Duration::from_millis(5);
 
 /// Tells the driver that something was appended. A thread parks in the log and needs no telling.
 #[derive(Clone, Debug)]
@@ -63,6 +68,7 @@ impl Driver {
             log,
             stop: Arc::clone(&stop),
             failure,
+            removal: None,
         };
         let (kick, running) = match how {
             LogDriver::Thread => {
@@ -121,14 +127,46 @@ struct Work {
     log: Log,
     stop: Arc<AtomicBool>,
     failure: watch::Sender<Option<Failure>>,
+    /// The thread that gives removed segments back.
+    removal: Option<JoinHandle<()>>,
 }
 
 impl Work {
-    fn run(self) {
+    fn run(mut self) {
         while !self.stop.load(Ordering::Acquire) {
             if self.log.wait(PARK) && self.flush().is_none() {
-                return;
+                break;
             }
+            self.remove_beside();
+        }
+        // What it leaves goes with the log's last handle.
+        self.stop.store(true, Ordering::Release);
+        let Some(removal) = self.removal.take() else {
+            return;
+        };
+        removal.thread().unpark();
+        if removal.join().is_err() {
+            tracing::error!("the thread that removes segments panicked");
+        }
+    }
+
+    /// Sees to it that removed segments are given back.
+    fn remove_beside(&mut self) {
+        let is_running = self.removal.as_ref().is_some_and(|it| !it.is_finished());
+        if is_running || !self.log.has_removed() {
+            return;
+        }
+        let (log, stop) = (self.log.clone(), Arc::clone(&self.stop));
+        let steps = move || {
+            while !stop.load(Ordering::Acquire) && log.remove_step() > 0 {
+                std::thread::park_timeout(REMOVAL_PAUSE);
+            }
+        };
+        let thread = std::thread::Builder::new().name("log-removal".to_owned());
+        match thread.spawn(steps) {
+            Ok(removal) => self.removal = Some(removal),
+            // It is tried again after the next commit.
+            Err(cause) => tracing::warn!(%cause, "cannot start the thread that removes segments"),
         }
     }
 
@@ -152,6 +190,7 @@ impl Work {
                     None => return,
                 }
             }
+            while self.log.remove_step() > 0 {}
         }
     }
 

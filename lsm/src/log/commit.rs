@@ -222,12 +222,12 @@ impl Inner {
         Ok(())
     }
 
-    /// Removes freed segments beyond the spare ones. Nobody waits for it.
+    /// Removes freed segments beyond the spare ones. The next commit waits for it.
     fn remove_free(&self) -> Result<()> {
         if !self.shared.lock().has_excess(self.options.spare_segments) {
             return Ok(());
         }
-        let removed = self.writer.lock().remove_free(&self.shared);
+        let removed = self.writer.lock().remove_free(&self.shared, &self.removed);
         if let Err(error) = &removed {
             let telling = self.completing.lock();
             self.fail(error, None);

@@ -39,6 +39,7 @@ pub mod page;
 mod queue;
 pub mod record;
 mod recovery;
+mod removed;
 mod scan;
 mod segment;
 mod shared;
@@ -55,6 +56,7 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex};
 
 use queue::Change;
+use removed::Removed;
 use shared::Shared;
 pub use types::{
     Completion, Entry, GroupId, GroupState, LeaderId, LogId, LogMetrics, LogOptions, Vote,
@@ -79,6 +81,7 @@ struct Inner {
     /// Held while completions run, so that they run in order. Locks are taken in the order
     /// `writer`, `completing`, `shared`.
     completing: Mutex<()>,
+    removed: Removed,
 }
 
 impl Log {
@@ -94,6 +97,7 @@ impl Log {
             has_work: Condvar::new(),
             writer: Mutex::new(writer),
             completing: Mutex::new(()),
+            removed: Removed::default(),
         })))
     }
 
@@ -235,6 +239,21 @@ impl Log {
         self.0.shared.lock().ledger.oldest_pinned()
     }
 
+    /// Gives bytes of removed segments back to the file system: at most 4 MiB, so that other users of the disk wait
+    /// for milliseconds. Returns how many; 0: there are none, or readers still have all of them.
+    ///
+    /// Removing a segment of 64 MiB at once can hold up a commit, so [`Self::flush`] only takes its name. Call this on
+    /// another thread after flushes, with pauses, while it returns more than 0. If nobody does, up to 16 segments
+    /// stay until the log is dropped.
+    pub fn remove_step(&self) -> u64 {
+        self.0.removed.step()
+    }
+
+    /// Whether [`Self::remove_step`] may have something to do.
+    pub fn has_removed(&self) -> bool {
+        self.0.removed.bytes() > 0
+    }
+
     /// Largest payload of an entry in bytes: [`LogOptions::entry_bytes_max`] of this log.
     pub fn entry_bytes_max(&self) -> usize {
         self.0.options.entry_bytes_max()
@@ -242,7 +261,11 @@ impl Log {
 
     /// Counters and sizes.
     pub fn metrics(&self) -> LogMetrics {
-        self.0.shared.lock().metrics()
+        let metrics = self.0.shared.lock().metrics();
+        LogMetrics {
+            removed_bytes: self.0.removed.bytes(),
+            ..metrics
+        }
     }
 
     /// Flushes what waits, refuses every later call and releases the lock file. Closing twice is

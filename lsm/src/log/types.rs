@@ -158,6 +158,8 @@ pub struct LogMetrics {
     pub segments: usize,
     /// Their bytes.
     pub segment_bytes: u64,
+    /// Bytes of removed segments that the file system has not got back yet.
+    pub removed_bytes: u64,
     /// Bytes waiting for a flush.
     pub pending_bytes: usize,
     /// Payload bytes in memory.

@@ -28,6 +28,7 @@ use super::ledger::Place;
 use super::page::{self, PAGE_PAYLOAD_BYTES, Page, PageContext};
 use super::queue::Batch;
 use super::record::{self, Body, Checkpoint, Record};
+use super::removed::Removed;
 use super::segment::{FIRST_PAGE, Header, Previous, Segment, file_name, page_offset};
 use super::shared::Shared;
 use super::types::{GroupId, LogOptions};
@@ -247,13 +248,15 @@ impl Writer {
         Ok(())
     }
 
-    /// Removes freed segments, oldest first, except the newest ones, which are kept for reuse.
-    pub(super) fn remove_free(&self, shared: &Mutex<Shared>) -> Result<()> {
+    /// Takes their names from freed segments, oldest first, except the newest ones, which are kept for reuse. Their
+    /// bytes go later.
+    pub(super) fn remove_free(&self, shared: &Mutex<Shared>, removed: &Removed) -> Result<()> {
         let mut free = shared.lock().free_segments();
         free.truncate(free.len().saturating_sub(self.options.spare_segments));
         for segment in free {
             self.vfs.remove(&segment.path)?;
             shared.lock().segments.remove(&segment.id());
+            removed.push(segment);
         }
         Ok(())
     }

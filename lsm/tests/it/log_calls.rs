@@ -1,16 +1,17 @@
 //! What the calls of the log promise when nothing goes wrong.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use lsm::ErrorKind;
-use lsm::log::{Entry, GroupId, GroupState, Log};
-use lsm::vfs::{MemoryVfs, OsVfs};
+use lsm::log::{Entry, GroupId, GroupState, Log, LogOptions};
+use lsm::vfs::{MemoryVfs, OsVfs, Vfs};
 
 use crate::log_support::{
-    Model, apply, id, ignored, is_same, observe, open, run, script, small_options, steps,
+    DIR, Model, apply, id, ignored, is_same, observe, open, run, script, small_options, steps,
 };
 
 fn entry(term: u64, index: u64, len: usize) -> Entry {
@@ -230,4 +231,35 @@ fn a_reset_group_is_empty_belongs_to_the_new_owner_and_gives_its_segments_back()
     let log = open(&vfs).unwrap();
     assert_eq!(log.groups(), [other]);
     assert_eq!(log.state(group), GroupState::default());
+}
+
+#[test]
+fn a_flush_takes_names_from_freed_segments_and_leaves_their_bytes_to_steps() {
+    let vfs = MemoryVfs::new();
+    let options = LogOptions {
+        segment_bytes: 10 << 20,
+        spare_segments: 1,
+        ..LogOptions::default()
+    };
+    let log = Log::open(Arc::new(vfs.clone()), Path::new(DIR), options).unwrap();
+    for index in 1..=50 {
+        let entries = vec![entry(1, index, 1 << 20)];
+        log.append_durable(GroupId(1), entries).unwrap();
+    }
+    let held = log.metrics();
+    assert!(held.segments > 5 && held.removed_bytes == 0, "{held:?}");
+    log.purge(GroupId(1), id(1, 50)).unwrap();
+    while log.flush().unwrap() {}
+    let purged = log.metrics();
+    assert_eq!(purged.segments, 2);
+    let gone = held.segment_bytes - purged.segment_bytes;
+    assert_eq!(purged.removed_bytes, gone);
+    assert_eq!(vfs.list(Path::new(DIR)).unwrap().len(), 2);
+    let mut freed = 0;
+    while let bytes @ 1.. = log.remove_step() {
+        assert!(bytes <= 4 << 20, "{bytes} bytes in one step");
+        freed += bytes;
+        assert_eq!(log.metrics().removed_bytes, gone - freed);
+    }
+    assert_eq!((freed, log.has_removed()), (gone, false));
 }

@@ -276,7 +276,7 @@ impl Node {
                 .compact(self.now_ms(), &Unpaced)
                 .expect("compaction of generated rows succeeds");
             let mut freed = 0;
-            while let bytes @ 1.. = self.tablet.remove_step() {
+            while let bytes @ 1.. = self.tablet.remove_step() + self.log.remove_step() {
                 freed += bytes;
             }
             if outcome == CompactionOutcome::Idle && freed == 0 {
