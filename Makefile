@@ -12,7 +12,7 @@ BOTS       := gateway/tests/bots
 # The binaries as the Rust tests build them: the same features, so nothing is compiled a second time.
 TEST_BINS  := cargo test --workspace --locked --no-run --quiet
 
-.PHONY: run release test test-long sim check rust-test web-test bot-test setup mutants fuzz upgrade-test bench-peers bench-quick bench-gate bench-gate-update bench-cluster cluster chaos clean help
+.PHONY: run release test test-long sim check rust-test web-test bot-test voice-test setup mutants fuzz upgrade-test bench-peers bench-quick bench-gate bench-gate-update bench-cluster cluster chaos clean help
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort
@@ -51,7 +51,11 @@ bot-test: $(DIST) ## unmodified discord.py and discord.js bots against a real se
 	$(TEST_BINS)
 	FLUX_BIN=$(CURDIR)/target/debug/flux $(BOTS)/run.sh
 
-test: setup check rust-test web-test bot-test ## everything, from a fresh clone
+voice-test: ## a tone and a picture through the media plane, aiortc (pip) on both ends
+	$(TEST_BINS)
+	NODE_BIN=$(CURDIR)/target/debug/examples/stdio voice/tests/aiortc/run.sh
+
+test: setup check rust-test web-test bot-test voice-test ## everything, from a fresh clone
 
 test-long: ## 10 000 000 random operations on the storage engine beside a model (minutes)
 	OPERATIONS=10000000 cargo test --locked -p lsm --test it model -- --nocapture

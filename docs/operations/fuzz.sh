@@ -34,7 +34,7 @@ triple="$(rustc -vV | sed -n 's/^host: //p')"
 command -v cargo-fuzz >/dev/null || cargo install --locked cargo-fuzz
 mkdir -p "$dir/logs"
 
-for crate in lsm raft chatdb gateway; do
+for crate in lsm raft chatdb gateway voice; do
   for file in "$crate"/fuzz/fuzz_targets/*.rs; do
     target="$(basename "$file" .rs)"
     [ "$wanted" = "  " ] || [[ "$wanted" = *" $target "* ]] || continue

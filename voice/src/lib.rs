@@ -35,6 +35,8 @@ mod sdp;
 mod srtp;
 mod stun;
 
+#[doc(hidden)]
+pub use core::fuzzing;
 pub use core::options::{
     CoreOptions, Event, Join, Joined, Limits, ParticipantId, PeerId, Role, RoomId, RoomOptions,
     TrackId, Watch,

@@ -8,6 +8,7 @@
 //! the outbox. While anybody is connected the core is woken every 10 ms.
 
 mod control;
+pub mod fuzzing;
 mod input;
 mod join;
 mod media_in;
@@ -85,8 +86,12 @@ pub struct Transmit<'a> {
 impl Core {
     /// Makes a core with a key and a certificate of its own. `now` is the beginning of its time.
     pub fn new(options: CoreOptions, now: Instant) -> Result<Self> {
-        Ok(Self {
-            identity: Identity::generate()?,
+        Ok(Self::with_identity(options, Identity::generate()?, now))
+    }
+
+    fn with_identity(options: CoreOptions, identity: Identity, now: Instant) -> Self {
+        Self {
+            identity,
             start: now,
             rooms: Slab::new(options.worker),
             peers: Slab::new(options.worker),
@@ -102,7 +107,7 @@ impl Core {
             numbers: Vec::new(),
             closed: false,
             options,
-        })
+        }
     }
 
     /// The next datagram to send. Until it gives `None`, what was taken before still takes memory.

@@ -5,6 +5,7 @@
 #![expect(clippy::panic, reason = "tests fail by panicking")]
 
 mod forwarding;
+mod fuzz_seeds;
 mod limits;
 mod loopback;
 mod loss;
