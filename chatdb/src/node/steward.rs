@@ -333,6 +333,24 @@ fn preferred_leader(topology: &Topology, record: &TabletRecord) -> Option<Replic
     fit.get(at).copied()
 }
 
+/// A leader that is to leave brings the others in and hands over; the next leader takes it out. A
+/// leader that removes itself would leave its group without one until an election.
+async fn leave(group: &Group, wanted: &BTreeSet<ReplicaId>) -> Result<()> {
+    let status = group.status();
+    let mut with_it = wanted.clone();
+    with_it.insert(status.replica);
+    if status.membership.voters != [with_it.clone()] {
+        group.change_voters(&with_it, CHANGE_LIMIT).await?;
+    }
+    let close = |it: &&ReplicaId| group.follows_closely(**it, SILENCE_MAX, LAG_MAX);
+    let Some(successor) = wanted.iter().find(close) else {
+        let message = "no replica that stays has caught up yet";
+        return Err(Error::new(ErrorKind::Unavailable, message));
+    };
+    group.transfer_leader(*successor, HAND_OVER_LIMIT).await?;
+    Ok(())
+}
+
 impl Parts {
     fn tell_addresses(&self, topology: &Topology) {
         let Some(lanes) = &self.lanes else {
@@ -382,7 +400,7 @@ impl Parts {
                 }
             }
             if !wanted.contains(&place.replica) {
-                return self.leave(place, &wanted).await;
+                return leave(group, &wanted).await;
             }
             group.change_voters(&wanted, CHANGE_LIMIT).await?;
         }
@@ -404,24 +422,6 @@ impl Parts {
             Err(error) if error.kind() == ErrorKind::Conflict => Ok(()),
             outcome => outcome.map(drop),
         }
-    }
-
-    /// A leader that is to leave brings the others in and hands over; the next leader takes it out. A
-    /// leader that removes itself would leave its group without one until an election.
-    async fn leave(&self, place: &TabletPlace, wanted: &BTreeSet<ReplicaId>) -> Result<()> {
-        let group = &place.group;
-        let mut with_it = wanted.clone();
-        with_it.insert(place.replica);
-        if group.status().membership.voters != [with_it.clone()] {
-            group.change_voters(&with_it, CHANGE_LIMIT).await?;
-        }
-        let close = |it: &&ReplicaId| group.follows_closely(**it, SILENCE_MAX, LAG_MAX);
-        let Some(successor) = wanted.iter().find(close) else {
-            let message = "no replica that stays has caught up yet";
-            return Err(Error::new(ErrorKind::Unavailable, message));
-        };
-        group.transfer_leader(*successor, HAND_OVER_LIMIT).await?;
-        Ok(())
     }
 
     /// Members of group 0 as they are to be: all nodes that are not gone, some of them voters.
@@ -465,6 +465,9 @@ impl Parts {
         let membership = self.group0.status().membership;
         let ready = voters.iter().all(|voter| membership.contains(*voter));
         if ready && membership.voters != [voters.clone()] {
+            if !voters.contains(&self.group0.status().replica) {
+                return leave(&self.group0, &voters).await;
+            }
             self.group0.change_voters(&voters, CHANGE_LIMIT).await?;
         }
         let membership = self.group0.status().membership;
