@@ -62,7 +62,7 @@ test-long: ## 10 000 000 random operations on the storage engine beside a model 
 
 sim: ## replicas, and clusters of whole nodes, through crashes and cut ways in virtual time: SEEDS of each, from FIRST on
 	SEEDS=$(or $(SEEDS),1000) FIRST=$(or $(FIRST),0) cargo test --locked -p raft --test it lives::through -- --nocapture
-	WIDE=1 SEEDS=$(or $(SEEDS),1000) FIRST=$(or $(FIRST),0) cargo test --locked -p chatdb --lib simulation::whole -- --nocapture
+	SEEDS=$(or $(SEEDS),1000) FIRST=$(or $(FIRST),0) cargo test --locked -p chatdb --lib simulation::whole -- --nocapture
 
 mutants: ## breaks one rule of replication after the other, and lets the simulation find each
 	raft/tests/mutants/run.sh

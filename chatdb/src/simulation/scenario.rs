@@ -64,8 +64,6 @@ struct Life {
     tally: Tally,
     /// Hosts that were started.
     hosts: usize,
-    /// Hosts join, processes are killed, disks fail, and operators split, move and drain.
-    is_wide: bool,
 }
 
 /// A life from a seed, on a thread of its own.
@@ -90,7 +88,6 @@ pub(super) fn live(seed: u64) -> Tally {
         random: Random(seed ^ 0x5eed),
         tally: Tally::default(),
         hosts: 0,
-        is_wide: std::env::var_os("WIDE").is_some(),
     };
     life.run()
 }
@@ -156,9 +153,7 @@ impl Life {
         for client in 0..REGISTER_CLIENTS {
             clients.push(self.spawn(|shared| registers::run(shared, client, seed)));
         }
-        if self.is_wide {
-            clients.push(self.spawn(|shared| churn::run(shared, seed)));
-        }
+        clients.push(self.spawn(|shared| churn::run(shared, seed)));
         self.trouble();
         self.shared.stop.store(true, Ordering::Relaxed);
         self.world.net.heal();
@@ -261,7 +256,7 @@ impl Life {
                 self.world.hosts[at].vfs.crash_at(soon);
                 self.tally.crashes += 1;
             }
-            3 if self.is_wide && self.world.hosts[at].db().is_some() => {
+            3 if self.world.hosts[at].db().is_some() => {
                 let pause = self.pause(2000);
                 self.world.kill(at, pause);
                 self.tally.kills += 1;
@@ -271,7 +266,7 @@ impl Life {
                 self.world.stop(at, pause);
                 self.tally.stops += 1;
             }
-            6 if self.is_wide => {
+            6 => {
                 let host = &mut self.world.hosts[at];
                 host.vfs.fail_at(soon, Fault::Eio);
                 host.may_fail = true;
@@ -290,7 +285,7 @@ impl Life {
                 self.world.hosts[at].step_clock(step - 10_000_000);
             }
             _ => {
-                if self.is_wide && self.hosts < HOSTS_MAX {
+                if self.hosts < HOSTS_MAX {
                     let sync_max = sync_max(&mut self.random);
                     self.start(self.hosts, sync_max);
                 }
