@@ -51,9 +51,10 @@ bot-test: $(DIST) ## unmodified discord.py and discord.js bots against a real se
 	$(TEST_BINS)
 	FLUX_BIN=$(CURDIR)/target/debug/flux $(BOTS)/run.sh
 
-voice-test: ## a tone and a picture through the media plane, aiortc (pip) on both ends
+voice-test: setup ## through the media plane: a tone and a picture of aiortc (pip), and two Chromium pages that call each other
 	$(TEST_BINS)
 	NODE_BIN=$(CURDIR)/target/debug/examples/stdio voice/tests/aiortc/run.sh
+	PLAYWRIGHT=$(CURDIR)/$(WEB)/node_modules/playwright-core node voice/tests/browser/call.mjs $(CURDIR)/target/debug/examples/stdio
 
 test: setup check rust-test web-test bot-test voice-test ## everything, from a fresh clone
 

@@ -1,7 +1,7 @@
 //! DTLS 1.2, always as the server: `rtc-dtls` shakes hands, this file chooses the SRTP profile and checks who it was.
 //!
 //! The library takes the first profile of the client's list that it knows, and browsers list HMAC-SHA-1 first. So the
-//! client's hello, which is readable, is looked at: if it offers AES-128-GCM the handshake runs with GCM alone.
+//! client's hello, which is readable, is looked at, whole: if it offers AES-128-GCM the handshake runs with GCM alone.
 //! The certificate is compared with the fingerprint of the signalled offer when the handshake is complete; until then
 //! nothing of the peer is believed. The hello is answered with a cookie first, so that a forged address is sent no more
 //! than came from it.
@@ -19,13 +19,16 @@ use rtc_dtls::endpoint::{Endpoint, EndpointEvent};
 use rtc_dtls::extension::extension_use_srtp::SrtpProtectionProfile;
 use rtc_shared::TransportProtocol;
 
-use crate::bits::be16;
+use crate::bits::{be16, be24};
 use crate::error::{Error, ErrorKind, Result};
 use crate::srtp::{KeyBlock, Profile};
 
 const EXPORT_LABEL: &str = "EXTRACTOR-dtls_srtp";
 /// Small enough for every path, with room for a relay's header.
 const MTU: usize = 1200;
+const CLIENT_HELLO: u8 = 1;
+const HELLO_LEN_MAX: usize = 8192;
+const HELLO_DATAGRAMS_MAX: usize = 8;
 const FLIGHT_INTERVAL: Duration = Duration::from_millis(250);
 /// The library keys its associations by address; here each has one of its own, whatever address the peer has now.
 const THE_PEER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 1);
@@ -160,14 +163,16 @@ pub(crate) enum Progress {
 
 /// The association with one peer.
 pub(crate) struct Dtls {
+    hello: Hello,
     endpoint: Option<Endpoint>,
     complete: bool,
 }
 
 impl Dtls {
     /// Nothing is kept until the first hello comes.
-    pub(crate) const fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
+            hello: Hello::default(),
             endpoint: None,
             complete: false,
         }
@@ -181,11 +186,29 @@ impl Dtls {
         identity: &Identity,
         expected: &Fingerprint,
     ) -> Progress {
-        let endpoint = self.endpoint.get_or_insert_with(|| {
-            let gcm = offers_gcm(datagram).unwrap_or(false);
-            let config = Arc::clone(if gcm { &identity.gcm } else { &identity.both });
-            Endpoint::new(THE_PEER, TransportProtocol::UDP, Some(config))
-        });
+        if self.endpoint.is_some() {
+            return self.read(datagram, now, expected);
+        }
+        let config = match self.hello.add(datagram) {
+            Offered::Unfinished => return Progress::Waiting,
+            Offered::Yes => &identity.gcm,
+            Offered::No | Offered::Unknown => &identity.both,
+        };
+        let config = Some(Arc::clone(config));
+        self.endpoint = Some(Endpoint::new(THE_PEER, TransportProtocol::UDP, config));
+        for kept in std::mem::take(&mut self.hello).datagrams {
+            let progress = self.read(&kept, now, expected);
+            if !matches!(progress, Progress::Waiting) {
+                return progress;
+            }
+        }
+        Progress::Waiting
+    }
+
+    fn read(&mut self, datagram: &[u8], now: Instant, expected: &Fingerprint) -> Progress {
+        let Some(endpoint) = &mut self.endpoint else {
+            return Progress::Waiting;
+        };
         match endpoint.read(now, THE_PEER, None, BytesMut::from(datagram)) {
             Ok(events) => {
                 events
@@ -266,17 +289,76 @@ impl Dtls {
     }
 }
 
-/// Whether the client's hello in `datagram` lists `SRTP_AEAD_AES_128_GCM`; `None` if it cannot be told, as for a hello
-/// whose first fragment ends before the extension.
-pub(crate) fn offers_gcm(datagram: &[u8]) -> Option<bool> {
-    const USE_SRTP: u16 = 14;
-    let record_len = usize::from(be16(datagram, 11)?);
-    let body = datagram.get(13..)?;
-    let handshake = body.get(..record_len.min(body.len()))?;
-    if *datagram.first()? != 22 || *handshake.first()? != 1 {
-        return None;
+/// The client's first hello, until it is whole: a browser's has two fragments, and its extensions come in any order.
+#[derive(Debug, Default)]
+pub(crate) struct Hello {
+    datagrams: Vec<Vec<u8>>,
+    body: Vec<u8>,
+}
+
+/// What a hello says of AES-128-GCM.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Offered {
+    /// Its other fragments are missing.
+    Unfinished,
+    /// It cannot be told: fragments in disorder, or no hello at all.
+    Unknown,
+    Yes,
+    No,
+}
+
+impl Hello {
+    /// Takes the next datagram and keeps it.
+    pub(crate) fn add(&mut self, datagram: &[u8]) -> Offered {
+        self.datagrams.push(datagram.to_vec());
+        let mut rest = datagram;
+        let mut total = None;
+        while let Some((record, next)) = split_record(rest) {
+            total = self.add_fragment(record);
+            if total.is_none() {
+                return Offered::Unknown;
+            }
+            rest = next;
+        }
+        match total {
+            Some(total) if self.body.len() >= total => match lists_gcm(&self.body) {
+                Some(true) => Offered::Yes,
+                Some(false) => Offered::No,
+                None => Offered::Unknown,
+            },
+            Some(_) if self.datagrams.len() < HELLO_DATAGRAMS_MAX => Offered::Unfinished,
+            _ => Offered::Unknown,
+        }
     }
-    let mut rest = handshake.get(12 + 2 + 32..)?;
+
+    /// Appends a fragment of a hello; the length of the whole, or `None` if this is none or comes too early.
+    fn add_fragment(&mut self, record: &[u8]) -> Option<usize> {
+        let total = be24(record, 1)? as usize;
+        let (offset, len) = (be24(record, 6)? as usize, be24(record, 9)? as usize);
+        let fragment = record.get(12..12_usize.checked_add(len)?)?;
+        if *record.first()? != CLIENT_HELLO || total > HELLO_LEN_MAX || offset > self.body.len() {
+            return None;
+        }
+        self.body
+            .extend_from_slice(fragment.get(self.body.len() - offset..).unwrap_or_default());
+        Some(total)
+    }
+}
+
+/// The body of the first record of a datagram, if it is of a handshake in the clear, and what follows it.
+fn split_record(datagram: &[u8]) -> Option<(&[u8], &[u8])> {
+    let len = usize::from(be16(datagram, 11)?);
+    let handshake = *datagram.first()? == 22 && be16(datagram, 3)? == 0;
+    datagram
+        .get(13..)?
+        .split_at_checked(len)
+        .filter(|_| handshake)
+}
+
+/// Whether the body of a client's hello lists `SRTP_AEAD_AES_128_GCM`; `None` if it is cut or has no `use_srtp`.
+fn lists_gcm(body: &[u8]) -> Option<bool> {
+    const USE_SRTP: u16 = 14;
+    let mut rest = body.get(2 + 32..)?;
     for width in [1, 1, 2, 1] {
         let len = if width == 1 {
             usize::from(*rest.first()?)
@@ -319,21 +401,109 @@ mod tests {
         }
     }
 
-    #[test]
-    fn the_profiles_of_a_hello_are_found_and_a_cut_hello_tells_nothing() {
-        let mut hello = vec![22, 0xfe, 0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-        hello.extend_from_slice(&[1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xfe, 0xfd]);
-        hello.extend_from_slice(&[9; 32]);
-        hello.extend_from_slice(&[0, 0, 0, 2, 0xc0, 0x2b, 1, 0]);
-        hello.extend_from_slice(&[0, 15, 0, 23, 0, 0, 0, 14, 0, 7, 0, 4, 0, 1, 0, 7, 0]);
-        let len = u8::try_from(hello.len() - 13).expect("short");
-        hello[12] = len;
-        assert_eq!(offers_gcm(&hello), Some(true));
-        for cut in 0..hello.len() {
-            assert_eq!(offers_gcm(&hello[..cut]), None, "{cut}");
+    /// A client with `profiles` in its order, from its first hello to the keys.
+    fn shake(profiles: Vec<SrtpProtectionProfile>) -> Progress {
+        let identity = Identity::generate().expect("a certificate");
+        let crypto = identity.provider.crypto();
+        let theirs = Certificate::generate_self_signed(vec!["client".to_owned()], crypto);
+        let theirs = theirs.expect("a certificate");
+        let expected = Fingerprint::of(&digest::SHA256, theirs.certificate[0].as_ref());
+        let config = ConfigBuilder::default()
+            .with_crypto_provider(Arc::clone(&identity.provider))
+            .with_certificates(vec![theirs])
+            .with_insecure_skip_verify(true)
+            .with_srtp_protection_profiles(profiles)
+            .build(true, None)
+            .expect("settings");
+        let now = Instant::now();
+        let mut client = Endpoint::new(THE_PEER, TransportProtocol::UDP, None);
+        client
+            .connect(now, THE_PEER, Arc::new(config), None)
+            .expect("a hello");
+        let mut server = Dtls::new();
+        for _ in 0..20 {
+            while let Some(datagram) = client.poll_transmit() {
+                let progress = server.handle(&datagram.message, now, &identity, &expected);
+                if !matches!(progress, Progress::Waiting) {
+                    return progress;
+                }
+            }
+            while let Some(datagram) = server.poll_transmit() {
+                if let Err(error) = client.read(now, THE_PEER, None, datagram) {
+                    panic!("the client refuses: {error}");
+                }
+            }
         }
-        let last = hello.len() - 2;
-        hello[last] = 8;
-        assert_eq!(offers_gcm(&hello), Some(false));
+        Progress::Waiting
+    }
+
+    #[test]
+    fn gcm_is_taken_wherever_the_client_lists_it_and_sha1_only_without_it() {
+        let (gcm, sha1) = (
+            SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm,
+            SrtpProtectionProfile::Srtp_Aes128_Cm_Hmac_Sha1_80,
+        );
+        for (offered, taken) in [
+            (vec![sha1, gcm], Profile::Gcm),
+            (vec![gcm, sha1], Profile::Gcm),
+            (vec![sha1], Profile::CounterSha1),
+        ] {
+            let Progress::Connected(keys) = shake(offered) else {
+                panic!("it must connect");
+            };
+            assert_eq!(keys.0.profile, taken);
+        }
+    }
+
+    /// A datagram with the bytes `part` of a hello's body.
+    fn fragment(body: &[u8], part: std::ops::Range<usize>) -> Vec<u8> {
+        let number = |number: usize| u32::try_from(number).expect("short").to_be_bytes();
+        let len = part.len();
+        let mut datagram = vec![22, 0xfe, 0xfd, 0, 0, 0, 0, 0, 0, 0, 0];
+        datagram.extend_from_slice(&number(len + 12)[2..]);
+        datagram.push(CLIENT_HELLO);
+        datagram.extend_from_slice(&number(body.len())[1..]);
+        datagram.extend_from_slice(&[0, 0]);
+        datagram.extend_from_slice(&number(part.start)[1..]);
+        datagram.extend_from_slice(&number(len)[1..]);
+        datagram.extend_from_slice(&body[part]);
+        datagram
+    }
+
+    #[test]
+    fn the_profiles_of_a_hello_are_found_in_any_fragment_and_a_cut_hello_tells_nothing() {
+        let mut body = vec![0xfe, 0xfd];
+        body.extend_from_slice(&[9; 32]);
+        body.extend_from_slice(&[0, 0, 0, 2, 0xc0, 0x2b, 1, 0]);
+        body.extend_from_slice(&[0, 15, 0, 23, 0, 0, 0, 14, 0, 7, 0, 4, 0, 1, 0, 7, 0]);
+        for cut in 1..body.len() {
+            let mut hello = Hello::default();
+            let first = fragment(&body, 0..cut);
+            assert_eq!(hello.add(&first), Offered::Unfinished);
+            assert_eq!(hello.add(&first), Offered::Unfinished, "sent again");
+            assert_eq!(hello.add(&fragment(&body, cut..body.len())), Offered::Yes);
+            assert_eq!(
+                Hello::default().add(&fragment(&body, cut..body.len())),
+                Offered::Unknown
+            );
+            let short = fragment(&body[..cut], 0..cut);
+            assert_eq!(Hello::default().add(&short), Offered::Unknown);
+        }
+        let last = body.len() - 2;
+        body[last] = 8;
+        assert_eq!(
+            Hello::default().add(&fragment(&body, 0..body.len())),
+            Offered::No
+        );
+        let mut waiting = Hello::default();
+        let piece = fragment(&body, 0..20);
+        let told: Vec<_> = (0..HELLO_DATAGRAMS_MAX)
+            .map(|_| waiting.add(&piece))
+            .collect();
+        assert_eq!(
+            told.last(),
+            Some(&Offered::Unknown),
+            "it waits for so many and no more"
+        );
     }
 }

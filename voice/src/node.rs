@@ -351,11 +351,11 @@ impl Running {
         }
     }
 
+    /// Each datagram gets its own time: a publisher's congestion control compares them to a fraction of a millisecond.
     fn read(&mut self, buffer: &mut [u8]) {
-        let now = Instant::now();
         for _ in 0..BATCH {
             match self.socket.try_recv_from(buffer) {
-                Ok((len, from)) => self.core.handle(&mut buffer[..len], from, now),
+                Ok((len, from)) => self.core.handle(&mut buffer[..len], from, Instant::now()),
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return,
                 // What the network said of an earlier datagram; its client expires by silence.
                 Err(error) => tracing::trace!(%error, "a voice socket read nothing"),

@@ -12,7 +12,7 @@ use crate::core::options::RoomId;
 use crate::core::options::{CoreOptions, Join, Limits, ParticipantId, PeerId, Role, RoomOptions};
 use crate::core::peer::{Half, Keys};
 use crate::core::stats::Stats;
-use crate::dtls::{Identity, offers_gcm};
+use crate::dtls::{Hello, Identity};
 use crate::media::rewrite::Rewrite;
 use crate::rtcp::{Packet, Packets, ReportBlock, intra_sources, is_rtcp, nack_numbers, transport};
 use crate::rtp::vp8::{Descriptor, Shift};
@@ -175,7 +175,7 @@ pub fn packets(input: &[u8]) {
         }
     }
     feedback(input);
-    let _ = std::hint::black_box((offers_gcm(input), stun::read(input).is_some()));
+    let _ = std::hint::black_box((Hello::default().add(input), stun::read(input).is_some()));
 }
 
 fn feedback(body: &[u8]) {
@@ -394,6 +394,8 @@ pub fn seeds() -> Vec<(&'static str, Vec<u8>)> {
         0,
         &rtp(97, (4, 1), Some(b'q'), &[0, 15, 0x90, 0xc0, 0x80, 8, 9, 1]),
     ));
+    // The same packet late, after its repair: it must not go out a second time.
+    session.extend(piece(0, &rtp(96, (2, 15), Some(b'q'), &delta)));
     session.extend(piece(3, &[0; 200]));
     let nack = [0x81, 205, 0, 3, 0, 0, 0, 1, 0, 0, 0, 2, 0, 10, 0xff, 0xff];
     let loss = [0x81, 206, 0, 2, 0, 0, 0, 1, 0, 0, 0, 2];
@@ -402,6 +404,8 @@ pub fn seeds() -> Vec<(&'static str, Vec<u8>)> {
     ];
     session.extend(piece(2, &[&nack[..], &loss[..], &arrivals[..]].concat()));
     session.extend(piece(3, &[0; 40]));
+    // The client begins anew under another source, with the same numbers.
+    session.extend(piece(0, &rtp(96, (5, 10), Some(b'q'), &key)));
     let sdp = |direction: &str| offer(direction).into_bytes();
     let hello = [22, 0xfe, 0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 1, 0, 0, 0];
     let datagrams = [

@@ -50,11 +50,16 @@ impl Core {
         if let Some(sequence) = extensions.transport_sequence {
             publisher.arrivals.note(sequence, now.cast_signed());
         }
-        let source = match publisher.sources.get(&header.ssrc) {
-            Some(source) => *source,
-            None => {
-                bind(publisher, &mut self.tracks, &header, &extensions).ok_or(Refused::Malformed)?
+        let known = publisher.sources.get(&header.ssrc).copied();
+        let source = if let Some(source) = known {
+            source
+        } else {
+            let bound = bind(publisher, &mut self.tracks, &header, &extensions);
+            let (source, renewed) = bound.ok_or(Refused::Malformed)?;
+            if renewed {
+                self.restart(source);
             }
+            source
         };
         let payload = header.payload(packet).ok_or(Refused::Malformed)?;
         let track = self
@@ -85,6 +90,24 @@ impl Core {
         }
         self.accept(source, &packet, now);
         Ok(())
+    }
+
+    /// The numbers of a layer begin anew: no slot may take them for those that it sent.
+    fn restart(&mut self, source: SourceOf) {
+        let Some(track) = self.tracks.get_mut(source.track.0) else {
+            return;
+        };
+        if let Some(layer) = track.layers.get_mut(source.layer) {
+            layer.want_key();
+        }
+        for (subscriber, place) in &track.subscriptions {
+            let half = self.peers.get_mut(subscriber.0).map(|peer| &mut peer.half);
+            if let Some(Half::Subscriber(receiver)) = half
+                && let Some(slot) = receiver.slots.get_mut(*place)
+            {
+                slot.restart(source.layer);
+            }
+        }
     }
 
     /// Notes a packet in its layer and forwards it, once.
@@ -204,13 +227,13 @@ fn describe<'a>(codec: CodecKind, layer: usize, packet: &Packet<'a>) -> Media<'a
 }
 
 /// Finds out where a new source belongs: by its m-line and layer if it says them, else by its payload type if that is of
-/// one track only.
+/// one track only. `true` if the client began anew under another source, so that nothing of the old numbers holds.
 fn bind(
     publisher: &mut Publisher,
     tracks: &mut Slab<Track>,
     header: &Header,
     extensions: &Extensions<'_>,
-) -> Option<SourceOf> {
+) -> Option<(SourceOf, bool)> {
     if publisher.sources.len() >= SOURCES_MAX {
         return None;
     }
@@ -243,16 +266,20 @@ fn bind(
         layer: place,
         repair,
     };
+    let mut renewed = false;
     if !repair {
         let kind = track.codec.kind;
         let layer = track.layers.get_mut(place)?;
-        if layer.ssrc.is_some_and(|known| known != header.ssrc) && layer.seen.highest().is_some() {
-            // The client began anew under another source: nothing of the old numbers holds.
+        if let Some(old) = layer.ssrc.filter(|old| *old != header.ssrc) {
+            publisher.sources.remove(&old);
+            renewed = layer.seen.highest().is_some();
+        }
+        if renewed {
             *layer = Layer::new(kind, layer.rid.take());
         }
         layer.ssrc = Some(header.ssrc);
         publisher.any_ssrc = header.ssrc;
     }
     publisher.sources.insert(header.ssrc, source);
-    Some(source)
+    Some((source, renewed))
 }

@@ -125,6 +125,17 @@ impl Slot {
             .position(|ours| ours.accepts(codec))
     }
 
+    /// The numbers of a layer began anew; if it goes out, it begins anew here too.
+    pub(crate) fn restart(&mut self, layer: usize) {
+        if let Some(source) = &mut self.source
+            && source.layer == Some(layer)
+        {
+            source.layer = None;
+            source.target = layer;
+            self.rewrite.end();
+        }
+    }
+
     /// Forwards a packet if it is of the layer that goes out, or of the one to change to and it may begin here.
     /// `true` if it went.
     pub(crate) fn forward(&mut self, packet: &Media<'_>, way: &mut Way<'_>) -> Result<bool> {

@@ -120,3 +120,23 @@ impl Layer {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::media::SECOND;
+
+    #[test]
+    fn key_frames_are_asked_for_when_wanted_and_not_more_than_twice_a_second() {
+        let mut layer = Layer::new(CodecKind::Vp8, None);
+        layer.ssrc = Some(1);
+        let mut asked = 0;
+        for now in (0..4 * SECOND).step_by(10_000) {
+            layer.want_key();
+            asked += u32::from(layer.take_key_request(now));
+        }
+        assert_eq!(asked, 8);
+        assert!(layer.take_key_request(5 * SECOND), "the last wish waited");
+        assert!(!layer.take_key_request(9 * SECOND), "nobody wants one");
+    }
+}

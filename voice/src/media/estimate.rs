@@ -219,8 +219,16 @@ mod tests {
     use super::*;
     use std::collections::VecDeque;
 
-    /// Sends at `min(estimate, want)` through a link of `link` bits per second with 300 ms of queue for `seconds`.
-    fn run(estimate: &mut Estimate, from: Micros, seconds: u64, (want, link): (u64, u64)) -> u64 {
+    const SHALLOW: Micros = 300 * MILLISECOND;
+
+    /// Sends at `min(estimate, want)` through a link of `link` bits per second with `queue` of queue for `seconds`.
+    fn run(
+        estimate: &mut Estimate,
+        from: Micros,
+        seconds: u64,
+        (want, link): (u64, u64),
+        queue: Micros,
+    ) -> u64 {
         const BYTES: usize = 1200;
         let bits = 8 * BYTES as u64;
         let (mut now, mut free, mut next) = (from, from, from);
@@ -234,7 +242,7 @@ mod tests {
                 next += bits * SECOND / rate;
                 let sequence = estimate.sent(BYTES, now);
                 free = free.max(now);
-                if free - now > 300 * MILLISECOND {
+                if free - now > queue {
                     flight.push_back((sequence, None));
                 } else {
                     free += bits * SECOND / link;
@@ -263,13 +271,29 @@ mod tests {
     #[test]
     fn the_estimate_finds_the_narrow_link_and_grows_again_when_it_widens() {
         let mut estimate = Estimate::default();
-        let narrow = run(&mut estimate, 0, 30, (5_000_000, 600_000));
+        let narrow = run(&mut estimate, 0, 30, (5_000_000, 600_000), SHALLOW);
         assert!(
             (300_000..700_000).contains(&narrow),
             "{narrow} on a link of 600 kbit/s"
         );
-        let wide = run(&mut estimate, 30 * SECOND, 60, (3_000_000, 4_000_000));
+        let wide = run(
+            &mut estimate,
+            30 * SECOND,
+            60,
+            (3_000_000, 4_000_000),
+            SHALLOW,
+        );
         assert!(wide > 2_000_000, "{wide} on a link of 4 Mbit/s");
+    }
+
+    #[test]
+    fn a_queue_that_loses_nothing_is_noticed_by_its_delay() {
+        let mut estimate = Estimate::default();
+        let found = run(&mut estimate, 0, 20, (5_000_000, 600_000), 1000 * SECOND);
+        assert!(
+            (200_000..700_000).contains(&found),
+            "{found} on a link of 600 kbit/s"
+        );
     }
 
     #[test]

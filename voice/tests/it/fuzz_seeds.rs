@@ -6,6 +6,7 @@ use std::path::Path;
 
 use crate::support::Chance;
 
+/// `ROUNDS=n` makes it longer.
 const ROUNDS: u64 = 3000;
 
 fn run(target: &str, input: &[u8]) {
@@ -52,7 +53,8 @@ fn every_seed_is_kept_and_passes() {
 #[test]
 fn changed_seeds_pass_too() {
     let seeds = voice::fuzzing::seeds();
-    for round in 0..ROUNDS {
+    let rounds = std::env::var("ROUNDS").ok().and_then(|n| n.parse().ok());
+    for round in 0..rounds.unwrap_or(ROUNDS) {
         let mut chance = Chance::new(round);
         let (target, seed) =
             &seeds[usize::try_from(chance.below(seeds.len() as u64)).expect("small")];
