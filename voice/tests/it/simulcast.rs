@@ -82,6 +82,12 @@ fn assert_one_stream(received: &[RtpPacket]) {
             .timestamp
             .wrapping_sub(pair[0].header.timestamp);
         assert!(step < 20_000, "time goes on: {step}");
+        let layers = [&pair[0], &pair[1]].map(|packet| read_vp8(&packet.payload).1 >> 24);
+        let begins = pair[1].payload[0] == 0x90 && pair[1].payload[5] == 0;
+        assert!(
+            layers[0] == layers[1] || begins,
+            "a layer begins with a key frame"
+        );
         let pictures = [read_vp8(&pair[0].payload).0, read_vp8(&pair[1].payload).0];
         assert!(
             pictures[1].wrapping_sub(pictures[0]) <= 1,
