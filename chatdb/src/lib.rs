@@ -29,7 +29,10 @@ mod value;
 pub use db::Db;
 pub use db::options::{ClusterOptions, ConnectOptions, EmbeddedOptions};
 pub use db::statement::{Consistency, Statement};
-pub use db::status::{ColumnKind, ColumnSchema, Schema, Status, TableSchema, TabletStatus};
+pub use db::status::{
+    ClusterStatus, ColumnKind, ColumnSchema, NodeReport, NodeStatus, Schema, Status, TableSchema,
+    TabletStatus,
+};
 pub use error::{Error, ErrorKind, Result};
 pub use raft::TlsFiles;
 pub use result::{ColumnSpec, Position, QueryStats, ResultSet, Row};

@@ -7,7 +7,7 @@ pub(crate) mod status;
 
 use crate::db::options::{ConnectOptions, EmbeddedOptions};
 use crate::db::statement::Statement;
-use crate::db::status::{Schema, Status};
+use crate::db::status::{ClusterStatus, Schema, Status};
 use crate::error::{Error, Result};
 use crate::node::environment::Environment;
 use crate::node::network::Network;
@@ -134,6 +134,15 @@ impl Db {
         match &self.form {
             Form::Embedded(node) => Ok(node.status()),
             Form::Remote(remote) => remote.status().await,
+        }
+    }
+
+    /// What every node of the cluster is, holds and does. Each is asked at its own address and has two seconds;
+    /// those that do not answer are named.
+    pub async fn cluster_status(&self) -> Result<ClusterStatus> {
+        match &self.form {
+            Form::Embedded(node) => Ok(node.overview().await.status()),
+            Form::Remote(remote) => remote.cluster_status().await,
         }
     }
 

@@ -1,5 +1,6 @@
 //! What a database tells about itself.
 
+use crate::error::Result;
 use crate::types::DataType;
 
 /// State of the node that answered.
@@ -53,6 +54,48 @@ pub struct TabletStatus {
     pub sstable_count: u64,
     /// Bytes of SSTables.
     pub sstable_bytes: u64,
+}
+
+/// A whole cluster, by what each of its nodes says of itself.
+#[derive(Clone, Debug)]
+pub struct ClusterStatus {
+    /// The cluster's identity, 32 hexadecimal digits.
+    pub cluster_id: String,
+    /// Replicas that each tablet is to have.
+    pub replication: u32,
+    /// The nodes by number, also those that did not answer; without those that were given up.
+    pub nodes: Vec<NodeStatus>,
+}
+
+impl ClusterStatus {
+    /// The nodes that did not answer.
+    pub fn silent(&self) -> impl Iterator<Item = &NodeStatus> {
+        self.nodes.iter().filter(|node| node.report.is_err())
+    }
+}
+
+/// One node of a cluster.
+#[derive(Clone, Debug)]
+pub struct NodeStatus {
+    /// Its number, from 1.
+    pub node: u32,
+    /// Where its gRPC service is, as it told the others; whoever asks has to reach it there.
+    pub address: String,
+    /// What it says, or why nothing was heard within two seconds.
+    pub report: Result<NodeReport>,
+}
+
+/// What a node of a cluster says of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NodeReport {
+    /// Version of the program.
+    pub version: String,
+    /// Time since the node opened, in milliseconds.
+    pub uptime_ms: u64,
+    /// Bytes of the shared log on disk.
+    pub log_bytes: u64,
+    /// Its tablets, in token order.
+    pub tablets: Vec<TabletStatus>,
 }
 
 /// Keyspaces and tables as they are now.

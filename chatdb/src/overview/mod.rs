@@ -3,19 +3,23 @@
 //!
 //! # Cost
 //!
-//! One call to every node, all at the same time; a silent one is waited for [`DESCRIBE_LIMIT`].
+//! One call to every node, [`ASKED_MAX`] at a time; a silent one is waited for [`DESCRIBE_LIMIT`].
 
 pub(crate) mod page;
+mod status;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::rpc::cluster::Contacts;
 use crate::rpc::proto;
-use futures::future::join_all;
+use futures::StreamExt;
+use futures::future::BoxFuture;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// How long a node may take to tell of itself before it counts as silent.
 pub(crate) const DESCRIBE_LIMIT: Duration = Duration::from_secs(2);
+/// Nodes that are asked at the same time.
+const ASKED_MAX: usize = 64;
 /// A replica that lacks more entries than this is not just a moment late.
 const BEHIND_MAX: u64 = 10_000;
 /// A disk with less left than one part in so many is nearly full.
@@ -98,24 +102,18 @@ impl Overview {
         }
     }
 
-    /// Asks every node of itself, all at the same time.
+    /// Asks every node of itself.
     pub(crate) async fn around(
         contacts: &Contacts,
         address: String,
         whole: proto::DescribeResponse,
     ) -> Self {
-        let asking = whole.nodes.iter().map(|node| async {
-            let place = node.place.clone().unwrap_or_default();
-            let said = if node.node == whole.node {
-                Ok(whole.clone())
-            } else if node.state() == proto::NodeState::Gone || place.rpc_address.is_empty() {
-                Err(Error::new(ErrorKind::Unavailable, "it is gone"))
-            } else {
-                contacts.describe(&place.rpc_address, DESCRIBE_LIMIT).await
-            };
-            (node.node, said)
-        });
-        let own = join_all(asking).await.into_iter().collect();
+        let mut asking: Vec<BoxFuture<'_, Said>> = Vec::with_capacity(whole.nodes.len());
+        for node in &whole.nodes {
+            asking.push(Box::pin(ask(contacts, &whole, node)));
+        }
+        let asking = futures::stream::iter(asking).buffer_unordered(ASKED_MAX);
+        let own = asking.collect().await;
         Self {
             address,
             whole,
@@ -303,6 +301,25 @@ impl Overview {
 /// What a replica takes, as its node says.
 pub(crate) fn bytes_of(local: &proto::TabletStatus) -> u64 {
     local.sstable_bytes.saturating_add(local.memtable_bytes)
+}
+
+/// What a node said, by its number.
+type Said = (u32, Result<proto::DescribeResponse>);
+
+async fn ask(
+    contacts: &Contacts,
+    whole: &proto::DescribeResponse,
+    node: &proto::ClusterNode,
+) -> Said {
+    let place = node.place.clone().unwrap_or_default();
+    let said = if node.node == whole.node {
+        Ok(whole.clone())
+    } else if node.state() == proto::NodeState::Gone || place.rpc_address.is_empty() {
+        Err(Error::new(ErrorKind::Unavailable, "it is gone"))
+    } else {
+        contacts.describe(&place.rpc_address, DESCRIBE_LIMIT).await
+    };
+    (node.node, said)
 }
 
 /// Bytes as hexadecimal digits.

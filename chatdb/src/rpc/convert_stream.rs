@@ -123,6 +123,21 @@ pub(crate) fn tablet_to(tablet: &TabletStatus) -> proto::TabletStatus {
     }
 }
 
+pub(crate) fn tablet_from(tablet: proto::TabletStatus) -> TabletStatus {
+    TabletStatus {
+        group: tablet.group,
+        first_token: tablet.first_token,
+        last_token: tablet.last_token,
+        leader: tablet.leader,
+        applied_index: tablet.applied_index,
+        flushed_index: tablet.flushed_index,
+        memtable_bytes: tablet.memtable_bytes,
+        sstable_count: tablet.sstable_count,
+        sstable_bytes: tablet.sstable_bytes,
+        voters: tablet.voters,
+    }
+}
+
 /// The node's state for the wire, with the schema when it was asked for.
 pub(crate) fn status_to(status: Status, schema: Option<Schema>) -> proto::StatusResponse {
     let schema = schema.unwrap_or_default();
@@ -147,22 +162,7 @@ pub(crate) fn status_from(wire: proto::StatusResponse) -> Result<(Status, Schema
         node: wire.node,
         cluster_id: wire.cluster_id,
         uptime_ms: wire.uptime_ms,
-        tablets: wire
-            .tablets
-            .into_iter()
-            .map(|tablet| TabletStatus {
-                group: tablet.group,
-                first_token: tablet.first_token,
-                last_token: tablet.last_token,
-                leader: tablet.leader,
-                applied_index: tablet.applied_index,
-                flushed_index: tablet.flushed_index,
-                memtable_bytes: tablet.memtable_bytes,
-                sstable_count: tablet.sstable_count,
-                sstable_bytes: tablet.sstable_bytes,
-                voters: tablet.voters,
-            })
-            .collect(),
+        tablets: wire.tablets.into_iter().map(tablet_from).collect(),
         log_bytes: wire.log_bytes,
         subscribers: wire.subscribers,
         table_count: wire.table_count,

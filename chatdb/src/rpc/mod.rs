@@ -6,7 +6,7 @@ mod certificates;
 pub(crate) mod client;
 pub(crate) mod cluster;
 pub(crate) mod convert;
-mod convert_stream;
+pub(crate) mod convert_stream;
 pub(crate) mod error;
 pub(crate) mod fuzz;
 pub(crate) mod fuzz_peer;

@@ -277,6 +277,39 @@ async fn rows_whose_entries_are_purged_reach_new_replicas_as_a_snapshot() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_status_of_a_cluster_has_every_nodes_tablets_and_names_those_that_do_not_answer() {
+    let mut nodes = cluster_of_three(4).await;
+    let remote = Db::connect(&nodes[0].address()).await.expect("it answers");
+    for db in [&nodes[1].db, &remote] {
+        let status = db.cluster_status().await.expect("a status");
+        assert_eq!(status.nodes.len(), 3);
+        assert_eq!(status.silent().count(), 0, "{status:?}");
+        let mut led = 0;
+        for (node, own) in status.nodes.iter().zip(&nodes) {
+            let report = node.report.as_ref().expect("it answers");
+            assert_eq!(node.address, format!("http://{}", own.address()));
+            assert_eq!(report.tablets.len(), 4);
+            assert!(report.tablets.is_sorted_by_key(|it| it.first_token));
+            led += report.tablets.iter().filter(|it| it.leader).count();
+        }
+        assert_eq!(led, 4, "{status:?}");
+    }
+    let gone = nodes.remove(2).stop().await;
+    for db in [&nodes[1].db, &remote] {
+        let begun = Instant::now();
+        let status = db.cluster_status().await.expect("a status");
+        assert!(begun.elapsed() < Duration::from_secs(20), "it is bounded");
+        let silent: Vec<u32> = status.silent().map(|node| node.node).collect();
+        assert_eq!(silent, [3]);
+        assert_eq!(status.nodes.len(), 3);
+    }
+    drop(gone);
+    for node in nodes {
+        node.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_status_page_of_a_node_tells_of_the_whole_cluster_and_in_words_what_is_wrong() {
     let mut nodes = cluster_of_three(4).await;
     let any = "127.0.0.1:0".parse().expect("an address");

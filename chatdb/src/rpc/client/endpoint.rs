@@ -103,6 +103,10 @@ impl Endpoint {
         Ok(())
     }
 
+    pub(super) fn address(&self) -> &str {
+        &self.address
+    }
+
     pub(crate) fn client(&self) -> Client {
         self.line.lock().1.clone()
     }

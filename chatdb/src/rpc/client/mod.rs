@@ -16,10 +16,12 @@ use crate::cql::ast;
 use crate::db::options::ConnectOptions;
 use crate::db::requests::Requests;
 use crate::db::statement::Statement;
-use crate::db::status::{Schema, Status};
+use crate::db::status::{ClusterStatus, Schema, Status};
 use crate::error::{Error, ErrorKind, Result};
 use crate::node::network::Network;
+use crate::overview::{DESCRIBE_LIMIT, Overview};
 use crate::result::ResultSet;
+use crate::rpc::cluster::Contacts;
 use crate::rpc::convert::{placement_from, result_from, statement_to};
 use crate::rpc::convert_stream::status_from;
 use crate::rpc::error::from_status;
@@ -68,6 +70,8 @@ struct Shared {
     classes: Cache<Arc<str>, Class>,
     requests: Requests,
     routes: Routes,
+    /// Connections for questions about the cluster.
+    contacts: Contacts,
 }
 
 /// The address with a scheme.
@@ -143,6 +147,7 @@ impl RemoteDb {
                 classes: Cache::new(TEXTS_MAX),
                 requests: Requests::new(),
                 routes: Routes::new(),
+                contacts: Contacts::new(network),
             }),
         })
     }
@@ -219,6 +224,20 @@ impl RemoteDb {
     /// The state of whichever node answers.
     pub(crate) async fn status(&self) -> Result<Status> {
         Ok(self.describe(false).await?.0)
+    }
+
+    /// The state of the whole cluster: one node tells which there are, and each of itself.
+    pub(crate) async fn cluster_status(&self) -> Result<ClusterStatus> {
+        let contacts = &self.shared.contacts;
+        let attempt = |number, left: Duration| async move {
+            let address = self.endpoints().get(number)?.address().to_owned();
+            let whole = contacts
+                .describe(&address, left.min(DESCRIBE_LIMIT))
+                .await?;
+            Ok((address, whole))
+        };
+        let (address, whole) = self.endpoints().run(Class::Read, attempt).await?;
+        Ok(Overview::around(contacts, address, whole).await.status())
     }
 
     /// Whether any node answers, soon.
