@@ -266,7 +266,7 @@ impl Work {
             self.begin(Task::Group(group), async move {
                 match record.splitting {
                     Some(splitting) => parts.split(&place, &record, splitting).await,
-                    None => parts.settle(&place, &record).await,
+                    None => parts.settle_while_wanted(&place, &record).await,
                 }
             });
             return;
@@ -386,6 +386,21 @@ impl Parts {
             place,
         };
         self.decider.decide(command).await.map(drop)
+    }
+
+    /// Settles a tablet until something else is decided of it: then another leader has settled it, and the replicas
+    /// that are waited for here may be nobody's any more.
+    async fn settle_while_wanted(&self, place: &TabletPlace, record: &TabletRecord) -> Result<()> {
+        let mut changes = self.opener.system.watch_topology();
+        let is_other = |topology: &Arc<Topology>| {
+            let now = topology.tablet(record.range.group);
+            now.is_none_or(|now| now.version != record.version)
+        };
+        tokio::select! {
+            biased;
+            settled = self.settle(place, record) => settled,
+            Ok(_) = changes.wait_for(is_other) => Ok(()),
+        }
     }
 
     /// Brings the group of a tablet that this node leads to the wanted voters, and says so.
