@@ -20,6 +20,8 @@ use tokio::time::Instant;
 const JOIN_LIMIT: Duration = Duration::from_mins(1);
 /// Pause between attempts.
 const JOIN_PAUSE: Duration = Duration::from_millis(500);
+/// How long a node that has been a member asks to be taken in again, before what it knows has to do.
+const AGAIN_LIMIT: Duration = Duration::from_secs(3);
 /// How long the others may take to tell whether this node still belongs to them.
 const KEPT_LIMIT: Duration = Duration::from_secs(1);
 
@@ -75,7 +77,9 @@ pub(super) async fn identify(
         }
         // The others may have moved while it was away; if none answers, what it knows has to do.
         (Some(identity), Some(cluster)) => {
-            if let Ok(joined) = ask(cluster, ground, contacts, Instant::now()).await {
+            // Those that answer cannot take it in as long as most nodes are away, and this may be the one that they miss.
+            let asking = ask(cluster, ground, contacts, Instant::now());
+            if let Ok(Ok(joined)) = tokio::time::timeout(AGAIN_LIMIT, asking).await {
                 check_cluster(identity, joined.cluster_id)?;
                 addresses.extend(joined.nodes);
             }
